@@ -1,0 +1,1 @@
+"""The peerd daemon: a trust group without a server."""

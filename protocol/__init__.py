@@ -1,0 +1,1 @@
+"""The protocol of peerd, as pure rules: no I/O, no clock, no randomness."""
