@@ -1,0 +1,119 @@
+"""The one encoding of everything signed or sent: a bounded, canonical subset of msgpack.
+
+Canonical: maps have text keys in ascending order of their UTF-8 bytes, integers and lengths take their shortest form, there are no floats, no
+extension types and no duplicate keys. So one value has one byte string, and `decode_untrusted` accepts no other: msgpack itself takes non-minimal
+integers and lets the last of two equal keys win (reliability study M4). Bounds are checked before and while a value is built.
+
+Evolution: readers ignore map keys that they do not know; the bytes that arrived are what is hashed, kept and passed on, so unknown fields survive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgpack
+import msgspec
+
+from protocol.errors import RemoteProtocolError, malformed
+from protocol.limits import CODEC_DEPTH_MAX, CODEC_ELEMENTS_MAX, CODEC_NODES_MAX
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> bytes:
+    """The canonical bytes of `value`: None, bool, int (-2**63 … 2**64-1), str, bytes, list or tuple, dict with text keys."""
+    packed: bytes = msgpack.packb(_sorted(value), use_bin_type=True)
+    return packed
+
+
+def encode_struct(struct: msgspec.Struct) -> bytes:
+    """The canonical bytes of a msgspec struct (fields at their default are left out where the type says so)."""
+    return encode(msgspec.to_builtins(struct, builtin_types=(bytes,)))
+
+
+def decode_untrusted(data: bytes, *, bytes_max: int) -> Any:
+    """Decode bytes from anywhere. Raises: RemoteProtocolError, and nothing else."""
+    if len(data) > bytes_max:
+        raise malformed(f"{len(data)} bytes where {bytes_max} are allowed")
+    try:
+        value = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            use_list=True,
+            ext_hook=_refuse_extension,
+            max_array_len=CODEC_ELEMENTS_MAX,
+            max_map_len=CODEC_ELEMENTS_MAX,
+            max_ext_len=0,
+        )
+        _check_bounds(value)
+        repacked = msgpack.packb(value, use_bin_type=True)
+    except RemoteProtocolError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise malformed(f"not msgpack: {type(error).__name__}") from None
+    if repacked != data:
+        raise malformed("not in canonical form")
+    return value
+
+
+def decode_untrusted_struct(data: bytes, kind: type[T], *, bytes_max: int) -> T:
+    """Decode bytes from anywhere into a msgspec type. Raises: RemoteProtocolError, and nothing else."""
+    return convert_untrusted(decode_untrusted(data, bytes_max=bytes_max), kind)
+
+
+def convert_untrusted(value: Any, kind: type[T]) -> T:
+    """Give a decoded value its checked type. Raises: RemoteProtocolError, and nothing else."""
+    try:
+        return msgspec.convert(value, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
+        raise malformed(str(error)) from None
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise malformed("extension types are not used")
+
+
+def _check_bounds(value: Any) -> None:
+    """Depth, number of nodes, allowed types and ascending text keys; iterative, so that depth cannot exhaust the stack."""
+    nodes = 0
+    level = [value]
+    for _ in range(CODEC_DEPTH_MAX + 1):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                _check_keys(item)
+                below.extend(item.values())
+            elif kind is list:
+                below.extend(item)
+            elif kind not in _SCALARS:
+                raise malformed(f"values of type {kind.__name__} are not used")
+        nodes += len(level)
+        if nodes > CODEC_NODES_MAX:
+            raise malformed("too many values in one document")
+        if not below:
+            return
+        level = below
+    raise malformed("nested too deeply")
+
+
+_SCALARS = frozenset({type(None), bool, int, str, bytes})
+
+
+def _check_keys(mapping: dict[Any, Any]) -> None:
+    last = ""
+    for position, key in enumerate(mapping):
+        # Code point order and UTF-8 byte order are the same, so no encoding is needed here.
+        if type(key) is not str or (position and key <= last):
+            raise malformed("map keys must be text in ascending order")
+        last = key
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_sorted(item) for item in value]
+    assert type(value) in _SCALARS, type(value)
+    return value

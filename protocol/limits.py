@@ -1,0 +1,95 @@
+"""Every bound of the protocol, with its unit in the name and its source or reason beside it."""
+
+from __future__ import annotations
+
+# --- codec (design section 7; reliability study M4, F22, F35) ---------------------------------------------------------
+CODEC_DEPTH_MAX = 8
+CODEC_ELEMENTS_MAX = 1024  # of one array or map; longer lists travel as byte strings
+CODEC_NODES_MAX = 8192  # of one document in all, so that a frame of empty containers costs little
+
+# --- names and text (windows-grouping.md 2.5, 3.1) --------------------------------------------------------------------
+CLASSIFIER_CHARACTERS_MAX = 149
+FRIENDLY_NAME_CHARACTERS_MAX = 255
+COMMENT_CHARACTERS_MAX = 255
+
+# --- certificates and chains ------------------------------------------------------------------------------------------
+CHAIN_CERTIFICATES_MAX = 25  # root and 24 GMCs, as the original
+CHAIN_BYTES_MAX = 64 * 1024
+CERTIFICATE_BYTES_MAX = 4096  # ours are about 900 bytes; the rest is room for names of 4-byte characters
+SERIAL_BYTES_MAX = 20  # RFC 5280 4.1.2.2
+BACKDATING_S = 300  # a new certificate starts this much before its act, for clocks that lag (promise P7)
+DEFAULT_LIFE_S = 90 * 86_400
+END_OF_TIME_S = 253_402_300_799  # 9999-12-31T23:59:59Z, "no expiry" of RFC 5280 4.1.2.5
+
+# --- acts -------------------------------------------------------------------------------------------------------------
+ACT_BYTES_MAX = 48 * 1024  # a keep list of 1,024 heads (32 KiB) and room for the rest; fits any frame
+LEVEL_ROOT = 0
+LEVEL_ADMIN_MAX = 24
+LEVEL_INVITING_MEMBER = 254
+LEVEL_MEMBER = 255
+KEEP_IDS_MAX = 1024
+DESPITE_IDS_MAX = 16
+ADOPTS_IDS_MAX = 16
+ROOT_KEYS_MAX = 16  # of one operating or recovery set: arbitrary, more than people share out
+EXT_BYTES_MAX = 4096
+PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
+CHAINS_OWN_WARN = 8  # a daemon warns when it opens its ninth chain
+HLC_AHEAD_MS_MAX = 5 * 60 * 1000  # beyond it an act is quarantined
+
+# --- holding (protocol-study 3.6) -------------------------------------------------------------------------------------
+HELD_PER_LINK_MAX = 256
+HELD_BYTES_MAX = 1024 * 1024
+HELD_S_MAX = 60
+QUARANTINED_MAX = 256
+QUARANTINED_BYTES_MAX = 1024 * 1024
+
+# --- evidence and documents -------------------------------------------------------------------------------------------
+BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
+DOCUMENT_BYTES_MAX = 128 * 1024
+DOCUMENT_DEPTH_MAX = 4
+DOCUMENT_ELEMENTS_MAX = 64
+INVITATION_ADDRESSES_MAX = 16
+ADDRESS_CHARACTERS_MAX = 255
+
+# --- frames and links (design section 7) ------------------------------------------------------------------------------
+FRAME_BYTES_MAX_STRANGER = 64 * 1024
+FRAME_BYTES_MAX_MEMBER = 256 * 1024
+NOTHING_FRAME_BYTES = 4096
+VERSIONS_MAX = 8
+REFERRALS_MAX = 8
+LISTEN_ADDRESSES_MAX = 4
+KNOWN_ADDRESSES_MAX = 64  # learnt from referrals; the oldest unused one is forgotten first
+LINKS_TARGET = 5
+LINKS_MAX = 8
+FULL_MESH_NODES_MAX = 6
+KEEPALIVE_MS = 15_000
+LINK_SILENT_MS_MAX = 35_000  # two keep-alives missed
+MEMBERSHIP_RECHECK_MS = 60_000
+HANDSHAKE_MS_MAX = 10_000
+REDIAL_MS_MIN = 500
+REDIAL_MS_MAX = 60_000  # promise P13
+PICKUP_POLL_MS_MIN = 1_000  # a subject that waits for its first credential asks again this soon …
+PICKUP_POLL_MS_MAX = 60_000  # … and doubles up to here
+
+# --- flood, reconciliation, transfer (protocol-study 1.6, 2.3) --------------------------------------------------------
+ELEMENTS_PER_FRAME_MAX = 256
+TRANSFER_FRAME_BYTES_TARGET = 64 * 1024
+TRANSFER_FRAMES_IN_FLIGHT_MAX = 4
+ANTI_ENTROPY_MS = 60_000  # ± 50 %
+DIGEST_DIFFERS_MS = 5_000
+RECONCILE_BRANCHES = 16
+RECONCILE_LIST_MAX = 32  # a range with fewer items is listed
+RECONCILE_MESSAGES_MAX = 16
+RECONCILE_BYTES_MAX = 1024 * 1024
+SHORT_ID_BYTES = 8
+FINGERPRINT_BYTES = 16
+DIGEST_BYTES = 16
+DIGEST_SHARDS = 256
+RECONCILE_S_MAX = 60
+WANTED_IDS_MAX = 1024
+
+# --- the crank --------------------------------------------------------------------------------------------------------
+CRANK_EVENTS_MAX = 64
+INBOX_EVENTS_MAX = 1024
+OUTBOX_BYTES_MAX = 4 * 1024 * 1024  # promise P12: beyond it a link is closed
+OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
