@@ -1,8 +1,9 @@
 """What can go wrong around the protocol: disk, network, configuration, and names that fit nothing.
 
-Every error carries three things: `code`, the stable slug that programs match; `detail`, what happened and why; `hint`, the next command to type.
-`KINDS` says for each slug of this room what it is called and which HTTP status it has; `RULE_STATUS` gives the status of the protocol's own refusals,
-whose titles stand in `protocol.errors.RULES`. Nothing of the protocol is imported here: the client reads these tables too.
+Every error carries three things: `code`, the stable slug that programs match; `detail`, what happened and
+why; `hint`, the next command to type. `KINDS` says for each slug of this room what it is called and which
+HTTP status it has; `RULE_STATUS` gives the status of the protocol's own refusals, whose titles stand in
+`protocol.errors.RULES`. Nothing of the protocol is imported here: the client reads these tables too.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class PeerdError(Exception):
     CODE: ClassVar[str] = ""
 
     def __init__(self, detail: str, *, code: str = "", hint: str = "") -> None:
-        """`code` is a key of `KINDS`, by default that of the class; `detail` says what happened and why; `hint` is the next command to type."""
+        """`code` is a key of `KINDS`, by default that of the class; the others are sentences for people."""
         if type(self) is PeerdError:
             raise TypeError("raise one of PeerdError's children")
         super().__init__(detail)
@@ -133,7 +134,7 @@ class Denied(PeerdError):
 
 
 class StoreError(PeerdError):
-    """The disk failed; whatever was not acknowledged may be lost, and the store takes nothing more until it is opened anew."""
+    """The disk failed: what was not acknowledged may be lost; nothing more is taken before a new opening."""
 
     CODE = "store-failed"
 
