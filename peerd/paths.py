@@ -2,8 +2,8 @@
 
 A node's home is one directory: moving it moves the node. It and everything in it belong to the user who runs
 the daemon and are closed to everybody else. They are *created* closed, never made and then narrowed; what is
-found wider, or in other hands, is refused with the command that mends it. It is never mended silently, because
-nobody knows who read it meanwhile.
+found wider, or in other hands, is refused with the command that mends it. Nothing is mended silently: nobody
+knows who read it meanwhile.
 
 A write is durable when the function returns: data synced, then renamed into place, then the directory synced.
 """
