@@ -1,7 +1,7 @@
 """Logs: one event is one line, a constant message with agreed fields, and nothing secret in it.
 
 A room logs with its own logger (`peerd.gossip`, …) and passes what varies in `extra`, under the names in
-`FIELDS`: `log.info("link up", extra={"peer": pid, "ms": 12})`. Bytes are shown by their first hex digits only,
+`FIELDS`: `log.info("link up", extra={"peer": pid, "ms": 12})`. Bytes show their first hex digits only,
 so that no key or content can appear whole; text from others is escaped, so that it cannot forge a line.
 
 Levels: *error*, a human must act · *warning*, a neighbor misbehaved or we do less than we should · *info*,

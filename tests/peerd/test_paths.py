@@ -1,0 +1,237 @@
+"""What must stay private is made private, and refused when it is not; a finished write is durable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from peerd import paths
+from peerd.errors import ConfigError, Conflict, NotFound, StoreError, StoreFull
+from peerd.paths import (
+    SOCKET_PATH_BYTES_MAX,
+    Home,
+    NewFile,
+    check_private_directory,
+    check_socket_path,
+    default_home,
+    make_private_directory,
+    read_private,
+    remove_durably,
+    replace_durably,
+)
+
+
+@pytest.fixture(autouse=True)
+def _open_umask() -> object:
+    """A user with the most careless umask."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_everything_in_a_new_home_is_closed_to_others(tmp_path: Path) -> None:
+    home = Home(tmp_path / "above" / "home")
+    home.make()
+    for directory in (home.directory, home.identities, home.groups, home.root_keys):
+        assert mode_of(directory) == 0o700
+    home.make()
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o750, 0o755, 0o777])
+def test_a_directory_open_to_others_is_refused_with_the_chmod(tmp_path: Path, mode: int) -> None:
+    home = Home(tmp_path / "home")
+    home.make()
+    home.identities.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        home.make()
+    assert caught.value.code == "home-not-private"
+    assert caught.value.hint == f"chmod 700 {home.identities}"
+    assert mode_of(home.identities) == mode
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o644])
+def test_a_file_open_to_others_is_refused_with_the_chmod(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key"
+    replace_durably(path, b"secret")
+    path.chmod(mode)
+    with pytest.raises(ConfigError) as caught:
+        read_private(path, bytes_max=100)
+    assert caught.value.hint == f"chmod 600 {path}"
+    assert "secret" not in caught.value.detail
+
+
+def test_a_foreign_owner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "key"
+    replace_durably(path, b"secret")
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for look in (lambda: read_private(path, bytes_max=100), lambda: check_private_directory(tmp_path)):
+        with pytest.raises(ConfigError) as caught:
+            look()
+        assert caught.value.code == "home-not-private"
+        assert "chown" in caught.value.hint
+
+
+@pytest.mark.parametrize("length", [SOCKET_PATH_BYTES_MAX, SOCKET_PATH_BYTES_MAX + 1])
+def test_a_socket_path_is_bounded_in_bytes(length: int) -> None:
+    path = Path("/" + "ü" * ((length - 1) // 2) + "x" * ((length - 1) % 2))
+    assert len(os.fsencode(path)) == length
+    if length <= SOCKET_PATH_BYTES_MAX:
+        check_socket_path(path)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check_socket_path(path)
+    assert caught.value.code == "path-too-long"
+
+
+def test_a_home_with_too_long_a_path_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("x" * SOCKET_PATH_BYTES_MAX))
+    with pytest.raises(ConfigError):
+        home.make()
+    assert not home.directory.exists()
+
+
+def test_a_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(ConfigError):
+        make_private_directory(tmp_path / "home")
+
+
+def test_a_missing_directory_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        check_private_directory(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    "environment, expected",
+    [
+        ({"PEERD_HOME": "/a", "STATE_DIRECTORY": "/b"}, "/a"),
+        ({"PEERD_HOME": "", "STATE_DIRECTORY": "/b"}, "/b"),
+    ],
+)
+def test_the_named_home_comes_first(environment: dict[str, str], expected: str) -> None:
+    assert default_home(environment) == Path(expected)
+
+
+def test_without_a_name_the_home_is_the_users() -> None:
+    assert default_home({}).name == "peerd"
+
+
+def test_a_replaced_file_is_private_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_durably(path, b"old")
+    replace_durably(path, b"new")
+    assert mode_of(path) == 0o600
+    assert read_private(path, bytes_max=3) == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_an_interrupted_write_left_does_not_hinder_the_next(tmp_path: Path) -> None:
+    (tmp_path / f"file{paths.UNFINISHED_SUFFIX}").write_bytes(b"half")
+    replace_durably(tmp_path / "file", b"new")
+    assert read_private(tmp_path / "file", bytes_max=100) == b"new"
+
+
+@pytest.mark.parametrize("call", ["fsync", "open", "write"])
+def test_a_write_that_fails_at_any_step_leaves_the_old_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    replace_durably(path, b"old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdopen" if call == "write" else call, fail)
+    with pytest.raises(StoreError) as caught:
+        replace_durably(path, b"new")
+    monkeypatch.undo()
+    assert caught.value.code == "store-failed"
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_has_its_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreFull):
+        replace_durably(tmp_path / "file", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    replace_durably(tmp_path / "real", b"secret")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(StoreError):
+        read_private(tmp_path / "link", bytes_max=100)
+
+
+def test_a_pipe_does_not_block_the_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigError):
+        read_private(tmp_path / "pipe", bytes_max=100)
+
+
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        read_private(tmp_path / "file", bytes_max=100)
+
+
+def test_a_file_larger_than_expected_is_not_read(tmp_path: Path) -> None:
+    replace_durably(tmp_path / "file", b"12345")
+    with pytest.raises(StoreError) as caught:
+        read_private(tmp_path / "file", bytes_max=4)
+    assert caught.value.code == "store-corrupt"
+
+
+def test_removal_can_be_repeated(tmp_path: Path) -> None:
+    replace_durably(tmp_path / "file", b"x")
+    remove_durably(tmp_path / "file")
+    remove_durably(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_file_is_private_and_stays_once_written(tmp_path: Path) -> None:
+    path = tmp_path / "recovery"
+    with NewFile(path) as file:
+        assert mode_of(path) == 0o600
+        file.write(b"key")
+    assert path.read_bytes() == b"key"
+
+
+def test_a_new_file_never_replaces_another(tmp_path: Path) -> None:
+    path = tmp_path / "recovery"
+    path.write_bytes(b"old")
+    with pytest.raises(Conflict) as caught, NewFile(path):
+        pass
+    assert caught.value.code == "file-exists"
+    assert path.read_bytes() == b"old"
+
+
+def test_a_new_file_without_contents_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), NewFile(tmp_path / "recovery"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(Conflict), NewFile(tmp_path / "link"):
+        pass
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_new_file_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught, NewFile(tmp_path / "nowhere" / "recovery"):
+        pass
+    assert "No such file or directory" in caught.value.detail
