@@ -12,6 +12,10 @@ CLASSIFIER_CHARACTERS_MAX = 149
 FRIENDLY_NAME_CHARACTERS_MAX = 255
 COMMENT_CHARACTERS_MAX = 255
 
+# --- roles ------------------------------------------------------------------------------------------------------------
+ROLES_MAX = 8  # of one grant: arbitrary, twice what newer versions are likely to add
+ROLE_CODE_MAX = 255
+
 # --- certificates and chains ------------------------------------------------------------------------------------------
 CHAIN_CERTIFICATES_MAX = 25  # root and 24 GMCs, as the original
 CHAIN_BYTES_MAX = 64 * 1024
@@ -54,6 +58,7 @@ ADDRESS_CHARACTERS_MAX = 255
 # --- frames and links (design section 7) ------------------------------------------------------------------------------
 FRAME_BYTES_MAX_STRANGER = 64 * 1024
 FRAME_BYTES_MAX_MEMBER = 256 * 1024
+WELCOME_FRAME_BYTES_MAX = 128 * 1024  # two bundles; read only by a caller, from whom it chose to ask
 NOTHING_FRAME_BYTES = 4096
 VERSIONS_MAX = 8
 REFERRALS_MAX = 8
@@ -81,6 +86,7 @@ RECONCILE_BRANCHES = 16
 RECONCILE_LIST_MAX = 32  # a range with fewer items is listed
 RECONCILE_MESSAGES_MAX = 16
 RECONCILE_BYTES_MAX = 1024 * 1024
+RECONCILE_PAYLOAD_BYTES_MAX = 240 * 1024  # of one message: leaves room in a frame for what surrounds it
 SHORT_ID_BYTES = 8
 FINGERPRINT_BYTES = 16
 DIGEST_BYTES = 16
