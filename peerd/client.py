@@ -1,0 +1,15 @@
+"""The public client: what other programs import to speak to a local daemon.
+
+    from peerd.client import Client
+    with Client("/path/to/home/control.sock") as client:
+        print(client.status().groups)
+
+Nothing of the protocol is imported with it.
+"""
+
+from __future__ import annotations
+
+from peerd.control import schema
+from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
+
+__all__ = ["ApiError", "Client", "ClientError", "DaemonNotRunning", "schema"]

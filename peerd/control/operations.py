@@ -1,0 +1,152 @@
+"""The use cases behind the control API, as the handlers call them.
+
+The daemon passes in an object with these methods; tests pass in a fake. Names of groups, identities and
+members come as callers wrote them (in full, by an unambiguous beginning, or by classifier) and are resolved
+behind this border.
+
+Every method may raise `RuleError` (a rule refuses the wish; nothing has changed) and children of
+`PeerdError`; a name that fits nothing is `NotFound`, one that fits more than one thing
+`Conflict("ambiguous-name")`. What is `async` waits for a commit and is durable when it returns; the others
+read what is committed and answer at once. A caller that goes away does not undo what was begun: the method
+finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from peerd.control import schema
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events in order after a position of the log, and the position to read on from (that of the last one, or
+    the one asked for when there are none).
+
+    `lagged`: events between the position asked for and the first one here are no longer kept.
+    """
+
+    events: Sequence[schema.Event]
+    cursor: str
+    lagged: bool = False
+
+
+class EventLog(Protocol):
+    """The committed events of this daemon; a cursor is an opaque text of URL-safe characters."""
+
+    def start(self) -> str:
+        """The position before the oldest event kept."""
+
+    def end(self) -> str:
+        """The position after the newest event."""
+
+    def after(self, cursor: str, limit: int) -> EventPage:
+        """Up to `limit` events after `cursor`, of all groups and kinds.
+
+        Raises:
+            RuleError: `invalid-argument`, it is no cursor of this daemon's.
+        """
+
+
+class Operations(Protocol):
+    """What a caller can ask of the daemon."""
+
+    @property
+    def events(self) -> EventLog:
+        """Where the event stream reads; whoever commits an event rings the server's bell afterwards."""
+
+    def api(self) -> schema.Api:
+        """Which daemon this is."""
+
+    def status(self) -> schema.Status:
+        """The daemon at a glance."""
+
+    def health(self) -> schema.Health:
+        """Whether all is well."""
+
+    def metrics(self) -> bytes:
+        """The figures in Prometheus' text format, version 0.0.4."""
+
+    # --- identities ---
+
+    def identities(self) -> schema.Identities:
+        """All identities."""
+
+    def identity(self, name: str) -> schema.Identity:
+        """One identity."""
+
+    def identity_document(self, name: str) -> schema.IdentityDocument:
+        """One identity's document."""
+
+    async def create_identity(self, wish: schema.IdentityCreate) -> schema.Identity:
+        """Make a key pair."""
+
+    async def change_identity(self, name: str, wish: schema.IdentityChange) -> schema.Identity:
+        """Rename an identity for the eyes of people."""
+
+    async def delete_identity(self, name: str) -> schema.Identity:
+        """Delete a private key for good; refused (`identity-in-use`) while a group is open under it."""
+
+    # --- groups ---
+
+    def groups(self) -> schema.Groups:
+        """All groups."""
+
+    def group(self, name: str) -> schema.Group:
+        """One group."""
+
+    def group_name(self, name: str) -> str:
+        """The full name of one group."""
+
+    def make_recovery_key(self) -> schema.RecoveryKey:
+        """Draw a recovery key for the next `create_group`; only its public half stays, in memory."""
+
+    async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
+        """Make a group and its creator's credential."""
+
+    async def join_group(self, wish: schema.GroupJoin) -> schema.Group:
+        """Start to take part in a group; repeating it changes nothing."""
+
+    async def connect_group(self, name: str, wish: schema.GroupConnect) -> schema.Group:
+        """Let the group have links."""
+
+    async def disconnect_group(self, name: str) -> schema.Group:
+        """Close the group's links and make none until it is connected again."""
+
+    async def delete_group(self, name: str) -> schema.GroupDeleted:
+        """Forget a group and its data here."""
+
+    def properties(self, group: str) -> schema.Properties:
+        """The group's properties."""
+
+    async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
+        """Publish changed properties, signed by the root."""
+
+    # --- credentials ---
+
+    def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
+        """One page of credentials."""
+
+    def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
+        """One credential with its certificates; `grant_id` may be an unambiguous beginning."""
+
+    async def issue(
+        self, group: str, wishes: Sequence[schema.CredentialIssue]
+    ) -> Sequence[schema.CredentialIssued]:
+        """Issue all of them in one transaction, or none; the answers stand in the order of the wishes."""
+
+    def parse_invitation(self, wish: schema.InvitationParse) -> schema.InvitationContents:
+        """Look into an invitation after checking its signatures."""
+
+    # --- members and acts ---
+
+    def members(self, group: str, query: schema.Page) -> schema.Members:
+        """One page of members."""
+
+    def member(self, group: str, name: str) -> schema.MemberCredentials:
+        """One member."""
+
+    def acts(self, group: str, query: schema.Page) -> schema.Acts:
+        """One page of acts."""
