@@ -1,0 +1,153 @@
+"""Evidence bundles: what proves one grant to somebody who holds nothing of the group but its name.
+
+A bundle is the canonical map `{acts, ders}`: the genesis act, then the grants from the root's down to the subject's, and the certificates root
+first. It carries no `prev`: its acts are judged by the rules that need `cred` alone, so it proves a membership and opens a link, but its acts do
+not enter the set (they arrive by reconciliation, with their chains). One object serves the handshake, pickup and the invitation.
+
+Source: design section 5 "Evidence bundle"; authority-rules.md "Why some of it is so".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from protocol.authority.acts import Act, decode_untrusted_act
+from protocol.authority.admission import Admitted, Case, credential_rules_for
+from protocol.authority.elements import Der, admit_der, der_bytes, make_der
+from protocol.authority.grants import Grant, read_untrusted_grant
+from protocol.authority.root import Root, read_untrusted_genesis
+from protocol.authority.view import View
+from protocol.codec import decode_untrusted_struct, encode
+from protocol.credentials.certificates import Certificate
+from protocol.credentials.chain import chain_checks, decode_untrusted_chain
+from protocol.credentials.keys import PublicKey, SignatureCheck
+from protocol.errors import Fault, RemoteProtocolError
+from protocol.limits import ACT_BYTES_MAX, BUNDLE_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX
+
+
+class _Form(msgspec.Struct, frozen=True):
+    acts: Annotated[list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]], Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX)]
+    ders: Annotated[list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]], Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose form, nesting and agreement are checked; `checks()` are the signatures that must hold besides."""
+
+    raw: bytes
+    root: Root
+    acts: tuple[Act, ...]
+    path: tuple[Grant, ...]
+    ders: tuple[Der, ...]
+    chain: tuple[Certificate, ...]
+
+    @property
+    def gid(self) -> bytes:
+        """The group that it belongs to (32 bytes)."""
+        return self.root.gid
+
+    @property
+    def leaf(self) -> Grant:
+        """The grant that it proves."""
+        return self.path[-1]
+
+    def checks(self) -> list[SignatureCheck]:
+        """One signature for each act and certificate; at most 50."""
+        acts = [check for act in self.acts for check in act.checks()]
+        return acts + chain_checks(self.chain, self.root.grc)
+
+
+def decode_untrusted_bundle(raw: bytes, *, authority: bytes) -> Bundle:
+    """Decode a bundle from anywhere for the group whose id begins with `authority` (20 bytes, or all 32).
+
+    Raises: RemoteProtocolError (MALFORMED, WRONG_GROUP, BAD_EVIDENCE …), and nothing else. The caller verifies `checks()`.
+    """
+    form = decode_untrusted_struct(raw, _Form, bytes_max=BUNDLE_BYTES_MAX)
+    acts = tuple(decode_untrusted_act(act) for act in form.acts)
+    root = read_untrusted_genesis(acts[0])
+    if not root.gid.startswith(authority):
+        raise RemoteProtocolError(Fault.WRONG_GROUP, "evidence of another group")
+    if len(form.ders) != len(acts):
+        raise _bad("a bundle has one certificate for each act")
+    admitted = _admit_path(acts, root)
+    chain = decode_untrusted_chain(form.ders, root.gid)
+    ders = _pair(admitted, chain)
+    path = tuple(one.grant for one in admitted[1:] if one.grant is not None)
+    return Bundle(raw, root, acts, path, ders, chain)
+
+
+def _admit_path(acts: Sequence[Act], root: Root) -> list[Admitted]:
+    """Judge each act under the one before it, by the rules that need `cred` alone."""
+    above = Admitted(acts[0].id, acts[0].place, acts[0].kind, None, root)
+    admitted = [above]
+    for act in acts[1:]:
+        if act.place.gid != root.gid or act.place.cred != above.id:
+            raise _bad("each act of a bundle is signed under the one before it")
+        case = Case(act, root.gid, None, above, read_untrusted_grant(act))
+        reason = next((r for rule in credential_rules_for(act) if (r := rule(case)) is not None), None)
+        if reason is not None:
+            raise _bad(f"an act of the bundle breaks the rule {reason}")
+        above = Admitted(act.id, act.place, act.kind, case.grant)
+        admitted.append(above)
+    return admitted
+
+
+def _pair(admitted: Sequence[Admitted], chain: Sequence[Certificate]) -> tuple[Der, ...]:
+    """Match each certificate with its act; the key above signs the one below."""
+    known = _Path({one.id: one for one in admitted}, admitted[0].place.gid)
+    ders = []
+    issuer: PublicKey = chain[0].key
+    for act, certificate in zip(admitted, chain, strict=True):
+        der = make_der(act.id, issuer, certificate.der)
+        if (verdict := admit_der(der, known)) is not None:
+            raise _bad(f"a certificate of the bundle is not its act's: {verdict}")
+        ders.append(der)
+        issuer = certificate.key
+    return tuple(ders)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    acts: dict[bytes, Admitted]
+    gid: bytes
+
+    def admitted(self, act_id: bytes) -> Admitted | None:
+        return self.acts.get(act_id)
+
+
+def _bad(detail: str) -> RemoteProtocolError:
+    return RemoteProtocolError(Fault.BAD_EVIDENCE, detail)
+
+
+def encode_bundle(acts: Sequence[bytes], ders: Sequence[bytes]) -> bytes:
+    """The bytes of a bundle from raw acts (genesis first) and certificate DERs (root first)."""
+    return encode({"acts": list(acts), "ders": list(ders)})
+
+
+def make_bundle(view: View, grant: Grant, raw_of: Callable[[bytes], bytes | None], leaf_der: bytes | None = None) -> bytes | None:
+    """The bundle of a grant of the view, or None when a certificate on its path has not been delivered.
+
+    `raw_of` reads an element's bytes by id; `leaf_der` is the grant's own certificate when it is not published.
+    """
+    if view.root is None:
+        return None
+    acts, ders = [], []
+    for act_id in (view.root.rotation, *(one.act_id for one in view.path(grant))):
+        element_id = view.der_of(act_id)
+        raw = raw_of(element_id) if element_id is not None else None
+        if raw is not None:
+            der = der_bytes(raw)
+        elif act_id == grant.act_id and leaf_der is not None:
+            der = leaf_der
+        else:
+            return None
+        act = raw_of(act_id)
+        assert act is not None
+        acts.append(act)
+        ders.append(der)
+    return encode_bundle(acts, ders)

@@ -1,0 +1,296 @@
+"""Issuing credentials: the rule set of PeerGroupIssueCredentials, as a pure function of the view, the issuer and the request.
+
+`plan_grant` decides and refuses, `write_grant` makes the act and its certificate. Nothing changes before both are done, so a refused call leaves no
+trace. Each refusal has the original's name (windows-grouping.md 3.6, "Preconditions and checks").
+
+* Subject known, no info: a renewal with the same key, name, role, level and wanted duration, clamped to the issuer's end.
+* Subject known, info given: what the info leaves open stays as it is.
+* Subject unknown: info with the public key (an identity document) is needed.
+
+Differs: a start in the info may lie in the future, and the issuer fields are not even accepted as arguments here: the API ignores them.
+Lowering a level, or ending one sooner, is refused (`needs-revocation`): the older, better certificate would stay good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from protocol.authority.acts import Act, Place, sign_act
+from protocol.authority.bodies import GrantBody, Kind
+from protocol.authority.elements import Der, make_der
+from protocol.authority.grants import Grant
+from protocol.authority.view import View
+from protocol.credentials.certificates import GmcFacts, build_gmc, serial_of
+from protocol.credentials.keys import PrivateKey, PublicKey
+from protocol.credentials.names import PeerName, check_friendly_name
+from protocol.credentials.roles import MEMBER, issues, level_for, may_issue, role_names
+from protocol.errors import RuleError
+from protocol.ids import authority_of
+from protocol.limits import BACKDATING_S, DEFAULT_LIFE_S, END_OF_TIME_S, HLC_AHEAD_MS_MAX, LEVEL_ROOT
+from protocol.peer_time import Window, hlc_ms, hlc_s
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialInfo:
+    """What a caller wants changed; None leaves it as it is. Times are seconds UTC, `valid_s` a life in seconds from now."""
+
+    friendly_name: str | None = None
+    role: int | None = None
+    not_before: int | None = None
+    not_after: int | None = None
+    valid_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRequest:
+    """One call. `key` comes from the subject's identity document; `info` None means renewal."""
+
+    subject: PeerName
+    key: PublicKey | None = None
+    info: CredentialInfo | None = None
+    store: bool = False
+    invitation: bool = False
+    as_root: bool = False
+    trust_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Under what this daemon signs: its own live grant, or the root version (`grant` None, level 0)."""
+
+    signer: PrivateKey
+    level: int
+    cred: bytes
+    grant: Grant | None
+
+    @property
+    def window(self) -> Window:
+        """Nothing that it issues may lie outside."""
+        return Window(0, END_OF_TIME_S) if self.grant is None else self.grant.window
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A grant that the rules allow."""
+
+    key: PublicKey
+    name: PeerName
+    friendly_name: str
+    level: int
+    roles: tuple[int, ...]
+    window: Window
+    wanted: int
+    stored: bool
+    renews: bytes | None
+
+
+def choose_issuer(view: View, own: PrivateKey, root: PrivateKey | None, request: IssueRequest, at_s: int) -> Issuer:
+    """Who signs: this member's current credential, or the group's root key on request."""
+    if request.as_root:
+        if root is None or view.root is None:
+            raise RuleError("no-key-access", "this daemon does not hold the group's root key", hint="issue on the creator's machine")
+        return Issuer(root, LEVEL_ROOT, view.root.rotation, None)
+    grant = view.current(own.public.pid, at_s)
+    if grant is None:
+        raise RuleError("not-authorized", "this identity holds no credential of the group that is valid now", hint="peerd status")
+    return Issuer(own, grant.level, grant.act_id, grant)
+
+
+def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> Plan:
+    """Decide one issue at the act time `hlc`. Raises: RuleError under the slug of the check that refuses."""
+    if not request.trust_clock:
+        _check_clock(view, hlc)
+    if not (request.store or request.invitation):
+        raise RuleError(
+            "invalid-argument",
+            "neither stored nor returned as an invitation, the credential would be lost",
+            hint="add --store, or --invitation FILE",
+        )
+    _check_issuer(issuer, hlc)
+    base = _known_subject(view, request)
+    key = _subject_key(base, request)
+    _check_circle(view, issuer, key)
+    info = request.info or CredentialInfo()
+    level, roles = _level_and_roles(issuer, base, info)
+    window, wanted = _period(view, issuer, base, info, level, hlc)
+    return Plan(
+        key=key,
+        name=request.subject,
+        friendly_name=_friendly_name(base, info),
+        level=level,
+        roles=roles,
+        window=window,
+        wanted=wanted,
+        stored=request.store,
+        renews=base.act_id if base is not None and base.level == level else None,
+    )
+
+
+def _check_clock(view: View, hlc: int) -> None:
+    behind_ms = hlc_ms(view.latest_hlc) - hlc_ms(hlc)
+    if behind_ms > HLC_AHEAD_MS_MAX:
+        raise RuleError(
+            "clock-not-trusted",
+            f"this machine's clock is {behind_ms // 1000} seconds behind the latest act of the group; nothing is signed with it",
+            hint="set the clock, or repeat the call with --trust-clock if the clock is right",
+        )
+
+
+def _check_issuer(issuer: Issuer, hlc: int) -> None:
+    if not issues(issuer.level):
+        raise RuleError("not-authorized", "a plain member may not issue credentials", hint="ask an administrator: peerd member list")
+    if not issuer.window.holds(hlc_s(hlc)):
+        raise RuleError("not-authorized", "the issuer's own credential is not valid at this time", hint="peerd status")
+
+
+def _known_subject(view: View, request: IssueRequest) -> Grant | None:
+    """The subject's credential that the call starts from: the current one, else the last one there was."""
+    pid = view.pid_of(request.subject.authority)
+    base = None if pid is None else view.latest(pid)
+    if base is not None and request.key is None and base.peer_name != request.subject:
+        raise RuleError(
+            "identity-not-found",
+            f"{request.subject} is not known here, but the same key is known as {base.peer_name}",
+            hint="use that name, or give the identity document that holds the new one: --document FILE",
+        )
+    return base
+
+
+def _subject_key(base: Grant | None, request: IssueRequest) -> PublicKey:
+    if request.key is not None and authority_of(request.key.pid) != request.subject.authority:
+        raise RuleError("key-mismatch", f"the document's key is not the key of {request.subject}")
+    if base is not None:
+        if request.key is not None and request.key.raw != base.key.raw:
+            raise RuleError("key-mismatch", f"{request.subject} is known with another key; a credential never changes its subject's key")
+        return base.key
+    if request.info is None and request.key is None:
+        raise RuleError(
+            "identity-not-found",
+            f"no credential of {request.subject} is known here, so there is nothing to renew",
+            hint="give the subject's identity document: --document FILE",
+        )
+    if request.key is None:
+        raise RuleError(
+            "invalid-credential-info",
+            f"{request.subject} is not known here, so its public key is needed",
+            hint="give the subject's identity document: --document FILE",
+        )
+    return request.key
+
+
+def _check_circle(view: View, issuer: Issuer, key: PublicKey) -> None:
+    above = [] if issuer.grant is None else view.path(issuer.grant)
+    if any(grant.pid == key.pid for grant in above):
+        raise RuleError(
+            "circular-chain",
+            "the subject is the issuer, or among those from whom the issuer has its own credential",
+            hint="somebody more senior, or the root (--as-root), can renew it",
+        )
+
+
+def _level_and_roles(issuer: Issuer, base: Grant | None, info: CredentialInfo) -> tuple[int, tuple[int, ...]]:
+    if info.role is None and base is not None:
+        level, roles = base.level, base.roles
+    else:
+        role = MEMBER if info.role is None else info.role
+        level, roles = level_for(role, issuer.level), (role,)
+        # Asking for the role that the subject has keeps its seniority, unless the issuer can give more.
+        if base is not None and base.roles == roles:
+            level = min(level, base.level)
+    if not may_issue(issuer.level, level):
+        raise RuleError(
+            "not-authorized",
+            f"a credential of level {issuer.level} may not issue one of level {level} ({", ".join(role_names(roles))})",
+            hint="ask somebody more senior: peerd member list",
+        )
+    if base is not None and level > base.level:
+        raise RuleError(
+            "needs-revocation",
+            f"the subject is {", ".join(role_names(base.roles))} at level {base.level}; a lower credential would not take that away",
+            hint="wait until the better credential has ended",
+        )
+    return level, roles
+
+
+def _friendly_name(base: Grant | None, info: CredentialInfo) -> str:
+    if info.friendly_name is not None:
+        return check_friendly_name(info.friendly_name)
+    return "" if base is None else base.friendly_name
+
+
+def _period(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, level: int, hlc: int) -> tuple[Window, int]:
+    """The window and the wanted life. A life counts from the act; the start lies a little before it, for clocks that lag."""
+    now_s = hlc_s(hlc)
+    start = _start(issuer, base, info, now_s)
+    end, wanted = _end(view, issuer, base, info, now_s)
+    if end <= max(start, now_s):
+        raise RuleError("invalid-time-period", "the credential would end before it begins, or has ended already")
+    if base is not None and base.level == level and end < base.window.end and base.window.holds(now_s):
+        if info.not_after is None and info.valid_s is None:
+            raise RuleError(
+                "invalid-time-period",
+                "the issuer's own credential ends before the one that would be renewed",
+                hint="renew the issuer's credential first, or let somebody with a longer one issue",
+            )
+        raise RuleError(
+            "needs-revocation",
+            "the subject holds a credential that ends later, and a shorter one would not take that away",
+            hint="leave the period out, or give a later end",
+        )
+    return Window(start, end), wanted
+
+
+def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int) -> int:
+    after = -1 if base is None else base.window.start
+    if info.not_before is None:
+        return max(now_s - BACKDATING_S, issuer.window.start, after + 1)
+    if info.not_before <= after:
+        raise RuleError("invalid-time-period", "the start must be later than the start of the subject's current credential")
+    if info.not_before < issuer.window.start:
+        raise RuleError("invalid-time-period", "the start lies before the start of the issuer's own credential")
+    return info.not_before
+
+
+def _end(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int) -> tuple[int, int]:
+    """The last second, and the life in seconds that was wanted (0: as long as possible)."""
+    if info.not_after is not None and info.valid_s is not None:
+        raise RuleError("invalid-argument", "give an end or a duration, not both")
+    if info.not_after is not None or info.valid_s is not None:
+        end = info.not_after if info.not_after is not None else now_s + (info.valid_s or 0)
+        if end > issuer.window.end:
+            raise RuleError("invalid-time-period", "the credential would outlive the issuer's own")
+        return end, max(0, end - now_s)
+    wanted = base.wanted if base is not None else (view.properties.default_life or DEFAULT_LIFE_S)
+    return min(issuer.window.end, now_s + wanted if wanted else END_OF_TIME_S), wanted
+
+
+def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
+    """Sign the certificate and the act that goes with it. `place` is the issuer's next place in its chain."""
+    facts = GmcFacts(
+        gid=place.gid,
+        level=plan.level,
+        roles=plan.roles,
+        peer_name=str(plan.name),
+        window=plan.window,
+        serial=serial_of(place.author, place.chain, place.seq, plan.key.pid),
+        subject=plan.key,
+        issuer=issuer.signer.public,
+        issuer_is_root=issuer.grant is None,
+    )
+    der = build_gmc(facts, issuer.signer)
+    body = GrantBody(
+        key=plan.key.raw,
+        name=str(plan.name),
+        friendly=plan.friendly_name,
+        level=plan.level,
+        roles=list(plan.roles),
+        start=plan.window.start,
+        end=plan.window.end,
+        wanted=plan.wanted,
+        der=hashlib.sha256(der).digest(),
+        store=plan.stored,
+        renews=plan.renews,
+    )
+    act = sign_act(place, Kind.GRANT, body, [issuer.signer])
+    return act, make_der(act.id, issuer.signer.public, der)

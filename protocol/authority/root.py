@@ -1,0 +1,132 @@
+"""The root of a group: genesis, the name that follows from it, and the commitment to the keys that may replace it.
+
+Genesis is the rotation 0 → 1. The group id is a hash of its whole body, so whoever steals the first root key cannot make another genesis for the
+same group. The envelope around that body (chain, time, signer) is a function of the body: one group id has one genesis act, whoever signs it again.
+
+Source: design section 5 "Root"; authority-rules.md "Why some of it is so".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.authority.acts import Act, Place, sign_act
+from protocol.authority.bodies import Kind, RotateRootBody
+from protocol.codec import encode
+from protocol.credentials.keys import PrivateKey, PublicKey, public_key_untrusted
+from protocol.errors import malformed
+from protocol.ids import split_ids, tagged_hash
+from protocol.limits import BACKDATING_S, END_OF_TIME_S, LEVEL_ROOT
+from protocol.peer_time import Window, hlc_s
+
+_GID_TAG = "peerd/gid/1"
+_RECOVERY_TAG = "peerd/recovery/1"
+_CHAIN_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One root version as evaluation needs it. `operating` holds pids, `rotation` the id of the act that installed it."""
+
+    gid: bytes
+    version: int
+    rotation: bytes
+    grc: PublicKey
+    classifier: str
+    created: int
+    operating: tuple[bytes, ...]
+    threshold: int
+    commitment: bytes
+
+    @property
+    def window(self) -> Window:
+        """The life of the root certificate: from a little before genesis, without end."""
+        return grc_window(self.created)
+
+
+def grc_window(created: int) -> Window:
+    """The root certificate's window for a genesis of hlc `created`."""
+    return Window(max(0, hlc_s(created) - BACKDATING_S), END_OF_TIME_S)
+
+
+def commitment_of(keys: Sequence[PublicKey], threshold: int) -> bytes:
+    """What a root version publishes about the recovery set that may sign its successor (32 bytes)."""
+    return revealed_commitment(b"".join(sorted(key.raw for key in keys)), threshold)
+
+
+def revealed_commitment(keys: bytes, threshold: int) -> bytes:
+    """The same over a revealed list of ascending raw keys."""
+    return tagged_hash(_RECOVERY_TAG, encode({"keys": keys, "threshold": threshold}))
+
+
+def gid_of(act: Act) -> bytes:
+    """The group id that a genesis act's body defines (32 bytes)."""
+    return tagged_hash(_GID_TAG, encode(act.body_map))
+
+
+def make_genesis(*, grc: PrivateKey, classifier: str, recovery: Sequence[PublicKey], nonce: bytes, created: int) -> Act:
+    """Sign the genesis of a group whose operating set is its root key alone.
+
+    `nonce` is 32 random bytes, `created` an hlc. One recovery key of `recovery` suffices to replace the root.
+    """
+    body = RotateRootBody(
+        from_version=0,
+        operating=grc.public.raw,
+        threshold=1,
+        next=commitment_of(recovery, 1),
+        grc=grc.public.raw,
+        classifier=classifier,
+        nonce=nonce,
+        created=created,
+    )
+    # The gid hashes the body alone, so a first signing under a placeholder gid tells what it is.
+    draft = sign_act(_genesis_place(b"\0" * 32, nonce, created), Kind.ROTATE_ROOT, body, [grc])
+    return sign_act(_genesis_place(gid_of(draft), nonce, created), Kind.ROTATE_ROOT, body, [grc])
+
+
+def _genesis_place(gid: bytes, nonce: bytes, created: int) -> Place:
+    return Place(gid=gid, author=gid, chain=nonce[:_CHAIN_BYTES], seq=1, prev=None, level=LEVEL_ROOT, cred=None, hlc=created)
+
+
+def is_genesis(act: Act) -> bool:
+    """Whether the act claims to be a genesis."""
+    return isinstance(act.body, RotateRootBody) and act.body.from_version == 0
+
+
+def read_untrusted_genesis(act: Act) -> Root:
+    """Check that a genesis is the one that its group id names. Raises: RemoteProtocolError, and nothing else."""
+    body = act.body
+    if not (isinstance(body, RotateRootBody) and body.from_version == 0):
+        raise malformed("not a genesis")
+    if body.grc is None or body.nonce is None or body.revealed or body.certificates or body.keep or body.kept is not None:
+        raise malformed("a genesis has a root key and a nonce, and nothing of a rotation")
+    gid = gid_of(act)
+    if act.place != _genesis_place(gid, body.nonce, body.created) or act.ext is not None:
+        raise malformed("a genesis whose envelope does not follow from its body")
+    grc = public_key_untrusted(body.grc)
+    if act.signers != (grc.pid,):
+        raise malformed("a genesis is signed by its root key alone")
+    return Root(
+        gid=gid,
+        version=1,
+        rotation=act.id,
+        grc=grc,
+        classifier=body.classifier,
+        created=body.created,
+        operating=operating_pids(body),
+        threshold=body.threshold,
+        commitment=body.next,
+    )
+
+
+def operating_pids(body: RotateRootBody) -> tuple[bytes, ...]:
+    """The pids of a version's operating keys. Raises: RemoteProtocolError for a list that is empty, repeats a key or is too short for its threshold."""
+    raws = split_ids(body.operating)
+    if not raws or any(a >= b for a, b in zip(raws, raws[1:], strict=False)):
+        raise malformed("an operating set lists its keys once each, in ascending order")
+    if body.threshold > len(raws):
+        raise malformed("a threshold larger than its set")
+    return tuple(public_key_untrusted(raw).pid for raw in raws)
+
+
