@@ -99,3 +99,14 @@ CRANK_EVENTS_MAX = 64
 INBOX_EVENTS_MAX = 1024
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024  # promise P12: beyond it a link is closed
 OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
+
+# --- the store (design section 9) -------------------------------------------------------------------------------------
+SETTING_KEY_CHARACTERS_MAX = 64
+SETTING_BYTES_MAX = 64 * 1024
+EVENTS_KEPT_MAX = 50_000  # arbitrary: twice a burst of acts (design section 5), about 10 MB
+EVENTS_PAGE_MAX = 1000
+EVENT_KIND_CHARACTERS_MAX = 64
+EVENT_FACTS_BYTES_MAX = 8 * 1024
+STORE_BUSY_MS_MAX = 2_000  # somebody who looks into the file with another program is waited for this long
+STORE_WAL_PAGES_MAX = 1_000  # committed pages of 4 KiB are moved into the database beyond this, as SQLite itself does
+STORE_WAL_BYTES_MAX = 16 * 1024 * 1024  # a log that a long reader let grow is cut back to this
