@@ -49,13 +49,15 @@ KINDS: dict[str, Kind] = {
     "config-invalid": Kind("The configuration is not acceptable", 400),
     "home-not-private": Kind("The home is open to others", 500),
     "path-too-long": Kind("The path is too long for a socket", 400),
-    # What only the control API and the command line say
+    # BadRequest, and what else only the control API and the command line say
     "invalid-request": Kind("The request is not acceptable", 400),
     "method-not-allowed": Kind("The method is not offered here", 405),
     "not-acceptable": Kind("No format that was asked for is offered", 406),
     "timed-out": Kind("It took too long", 408),
     "request-too-large": Kind("The request is too large", 413),
     "unsupported-media-type": Kind("The content type is not understood", 415),
+    "too-many-connections": Kind("Too many connections are open", 429),
+    "headers-too-large": Kind("The request's headers are too large", 431),
     "internal": Kind("peerd made a mistake", 500),
     "daemon-not-running": Kind("No daemon answers", 503),
 }
@@ -131,6 +133,12 @@ class Denied(PeerdError):
     """The caller of the control API may not do this."""
 
     CODE = "access-denied"
+
+
+class BadRequest(PeerdError):
+    """What a caller of the control API sent is no request that could be considered."""
+
+    CODE = "invalid-request"
 
 
 class StoreError(PeerdError):
