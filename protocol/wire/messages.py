@@ -1,0 +1,246 @@
+"""Every message between two nodes: one checked struct each, the canonical bytes of `[code, fields]`.
+
+Codes below 16 open a connection (protocol.machines.connect tells who says what when), those from 16 on belong
+to the member link that follows. A struct is complete when it exists: lengths, counts and ranges are checked
+while it is decoded, so that no machine meets a value out of bounds. What a field means for a group is decided
+by the machines.
+
+Evolution: fields that a reader does not know are ignored, so a field may be added within a version if whoever
+ignores it stays right. A new message, or a new meaning, needs a new version: an unknown code is malformed.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from itertools import pairwise
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta, Struct, to_builtins
+
+from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.errors import malformed
+from protocol.ids import ACT_ID_BYTES, NODE_ID_BYTES
+from protocol.limits import (
+    ACT_BYTES_MAX,
+    ADDRESS_CHARACTERS_MAX,
+    BUNDLE_BYTES_MAX,
+    DIGEST_BYTES,
+    ELEMENTS_PER_FRAME_MAX,
+    FRAME_BYTES_MAX_MEMBER,
+    LISTEN_ADDRESSES_MAX,
+    NOTHING_FRAME_BYTES,
+    RECONCILE_MESSAGES_MAX,
+    RECONCILE_PAYLOAD_BYTES_MAX,
+    REFERRALS_MAX,
+    VERSIONS_MAX,
+    WANTED_IDS_MAX,
+)
+from protocol.wire.framing import LENGTH_BYTES
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+SELECTOR_BYTES = 16
+
+_NOTHING_CODE = 3
+# From 256 bytes on the padding's own length takes 3 bytes, so any such padding measures what surrounds it.
+_AROUND_PADDING_BYTES = len(encode([_NOTHING_CODE, {"padding": bytes(256)}])) - 256
+NOTHING_PADDING_BYTES = NOTHING_FRAME_BYTES - LENGTH_BYTES - _AROUND_PADDING_BYTES
+
+_U32_MAX = 2**32 - 1
+
+Version: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
+Versions: TypeAlias = Annotated[tuple[Version, ...], Meta(min_length=1, max_length=VERSIONS_MAX)]
+Selector: TypeAlias = Annotated[bytes, Meta(min_length=SELECTOR_BYTES, max_length=SELECTOR_BYTES)]
+Key: TypeAlias = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+NodeId: TypeAlias = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
+Signature: TypeAlias = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+BundleBytes: TypeAlias = Annotated[bytes, Meta(max_length=BUNDLE_BYTES_MAX)]  # b"" = none
+Padding: TypeAlias = Annotated[
+    bytes, Meta(min_length=NOTHING_PADDING_BYTES, max_length=NOTHING_PADDING_BYTES)
+]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=_U32_MAX)]
+Digest: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+# Visible ASCII only, so that an address can stand in a log line; who dials it parses it.
+Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A[!-~]{{1,{ADDRESS_CHARACTERS_MAX}}}\Z")]
+Listens: TypeAlias = Annotated[tuple[Address, ...], Meta(max_length=LISTEN_ADDRESSES_MAX)]
+Referrals: TypeAlias = Annotated[tuple[Address, ...], Meta(max_length=REFERRALS_MAX)]
+Element: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=ACT_BYTES_MAX)]
+Elements: TypeAlias = Annotated[tuple[Element, ...], Meta(max_length=ELEMENTS_PER_FRAME_MAX)]
+Session: TypeAlias = Annotated[int, Meta(ge=0, le=_U32_MAX)]
+Round: TypeAlias = Annotated[int, Meta(ge=0, le=RECONCILE_MESSAGES_MAX)]
+ReconcileBytes: TypeAlias = Annotated[bytes, Meta(max_length=RECONCILE_PAYLOAD_BYTES_MAX)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=_U32_MAX)]
+IdBytes: TypeAlias = Annotated[bytes, Meta(min_length=ACT_ID_BYTES, max_length=ACT_ID_BYTES * WANTED_IDS_MAX)]
+ReasonCode: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+
+
+class ByeReason(IntEnum):
+    """Why a member link closes when nobody did wrong; the values of `errors.Fault` (1-7) name a wrong."""
+
+    LEAVING = 64  # the group is being closed here, or the user disconnected it
+    FULL = 65  # no room for another link: try one of the referrals
+    DUPLICATE = 66  # another link between the same two nodes stays
+    NOT_A_MEMBER = 67  # the neighbor's membership has ended
+
+
+class Hello(Struct, frozen=True):
+    """Caller and answerer, first: versions spoken, ascending, and the blinded name of the group."""
+
+    versions: Versions
+    selector: Selector
+
+    def __post_init__(self) -> None:
+        """One order, no repetition."""
+        if any(later <= earlier for earlier, later in pairwise(self.versions)):
+            raise ValueError("versions must ascend")
+
+
+class Prove(Struct, frozen=True):
+    """Caller: this is my key, and this is what makes it a member (`bundle` may be empty, or have expired)."""
+
+    key: Key
+    node_id: NodeId
+    signature: Signature
+    bundle: BundleBytes
+
+
+class Nothing(Struct, frozen=True):
+    """Answerer: nothing for you here; 4,096 bytes with the frame's length, whatever the reason."""
+
+    padding: Padding
+
+
+class Welcome(Struct, frozen=True):
+    """Answerer, to a member: my key, my bundle (also when expired), and your newer bundle; may be empty."""
+
+    key: Key
+    node_id: NodeId
+    signature: Signature
+    bundle: BundleBytes
+    newer: BundleBytes
+
+
+class Finish(Struct, frozen=True):
+    """Caller, last: the answerer's newer bundle (empty when none). What follows is a member link."""
+
+    newer: BundleBytes
+
+
+class Open(Struct, frozen=True):
+    """Both, first on a member link: where I listen, whom else to try, count and digest of my AUTH set."""
+
+    listens: Listens
+    referrals: Referrals
+    count: Count
+    digest: Digest
+
+
+class KeepAlive(Struct, frozen=True):
+    """Both, at intervals: still here, and this is my AUTH set."""
+
+    count: Count
+    digest: Digest
+
+
+class News(Struct, frozen=True):
+    """Both: elements of AUTH that the other side may not have, parents first."""
+
+    elements: Elements
+
+
+class Reconcile(Struct, frozen=True):
+    """Both: one message of a reconciliation; `payload` is the engine's (protocol.machines.reconcile)."""
+
+    session: Session
+    round: Round
+    payload: ReconcileBytes
+    done: bool
+
+
+class Transfer(Struct, frozen=True):
+    """Both: elements that a reconciliation found missing, parents first; numbered from 0 in a session."""
+
+    session: Session
+    number: Number
+    elements: Elements
+    last: bool
+
+
+class Taken(Struct, frozen=True):
+    """Both: the `Transfer` of this number has been taken in; the next may be sent."""
+
+    session: Session
+    number: Number
+
+
+class Want(Struct, frozen=True):
+    """Both: send me these (ids of 32 bytes each); parents that I lack."""
+
+    ids: IdBytes
+
+    def __post_init__(self) -> None:
+        """Whole ids only."""
+        if len(self.ids) % ACT_ID_BYTES:
+            raise ValueError("not a whole number of ids")
+
+
+class Bye(Struct, frozen=True):
+    """Both, last: why I close (`ByeReason` or `errors.Fault`; others may come), and whom else to try."""
+
+    reason: ReasonCode
+    referrals: Referrals
+
+
+NOTHING = Nothing(bytes(NOTHING_PADDING_BYTES))
+
+Message: TypeAlias = (
+    Hello
+    | Prove
+    | Nothing
+    | Welcome
+    | Finish
+    | Open
+    | KeepAlive
+    | News
+    | Reconcile
+    | Transfer
+    | Taken
+    | Want
+    | Bye
+)
+
+KINDS: dict[int, type[Message]] = {
+    1: Hello,
+    2: Prove,
+    _NOTHING_CODE: Nothing,
+    4: Welcome,
+    5: Finish,
+    16: Open,
+    17: KeepAlive,
+    18: News,
+    19: Reconcile,
+    20: Transfer,
+    21: Taken,
+    22: Want,
+    23: Bye,
+}
+_CODES: dict[type[Message], int] = {kind: code for code, kind in KINDS.items()}
+
+
+def encode_message(message: Message) -> bytes:
+    """The payload of the frame that carries `message`."""
+    payload = encode([_CODES[type(message)], to_builtins(message, builtin_types=(bytes,))])
+    assert len(payload) <= FRAME_BYTES_MAX_MEMBER, len(payload)
+    return payload
+
+
+def decode_untrusted_message(payload: bytes, *, bytes_max: int) -> Message:
+    """The message in a frame's payload. Raises: RemoteProtocolError, and nothing else."""
+    value: Any = decode_untrusted(payload, bytes_max=bytes_max)
+    if type(value) is not list or len(value) != 2 or type(value[0]) is not int or type(value[1]) is not dict:
+        raise malformed("not a message")
+    code, fields = value
+    kind = KINDS.get(code)
+    if kind is None:
+        raise malformed(f"no message has the code {code}")
+    return convert_untrusted(fields, kind)
