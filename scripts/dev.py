@@ -84,7 +84,7 @@ def run_long(arguments: list[str]) -> int:
 def run_bench(arguments: list[str]) -> int:
     """measure, and print each figure beside its bound"""
     set_up()
-    become(PYTHON, "scripts/bench.py", *arguments)
+    become(PYTHON, "-m", "scripts.bench", *arguments)
 
 
 def run_check(arguments: list[str]) -> int:
@@ -121,7 +121,7 @@ def static_checks() -> dict[str, list[str]]:
         "ruff format": [str(tools / "ruff"), "format", "--quiet", "--check", "."],
         "flake8-async": [str(PYTHON), "-m", "flake8_async", *sources],
         "mypy": [str(PYTHON), "-m", "mypy", "--strict"],
-        "tidy": [str(PYTHON), "scripts/tidy.py"],
+        "tidy": [str(PYTHON), "-m", "scripts.tidy"],
     }
 
 
