@@ -33,6 +33,9 @@ UNFINISHED = "unfinished\n"
 SOURCES = ("peerd", "protocol", "scripts", "tests")
 QUICK_TESTS = ("tests/protocol", "tests/contract", "tests/house", "tests/peerd")
 LONG_TEST_SECONDS_MAX = 3600
+ASYNC_BY_INTERFACE = (
+    "ASYNC124"  # async without an await: a port or a test that needs a running loop asks for it
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -115,11 +118,12 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
 def static_checks() -> dict[str, list[str]]:
     """The commands that judge the sources without running them, by name. Each exits 0 when content."""
     tools = VENV / "bin"
-    sources = [str(file) for room in SOURCES for file in sorted((ROOT / room).rglob("*.py"))]
+    files = [file for package in SOURCES for file in sorted((ROOT / package).rglob("*.py"))]
+    waiting = [str(file) for file in files if "async" in file.read_text(encoding="utf-8")]  # the tool is slow
     return {
         "ruff check": [str(tools / "ruff"), "check", "--quiet", "."],
         "ruff format": [str(tools / "ruff"), "format", "--quiet", "--check", "."],
-        "flake8-async": [str(PYTHON), "-m", "flake8_async", *sources],
+        "flake8-async": [str(PYTHON), "-m", "flake8_async", "--disable", ASYNC_BY_INTERFACE, *waiting],
         "mypy": [str(PYTHON), "-m", "mypy", "--strict"],
         "tidy": [str(PYTHON), "-m", "scripts.tidy"],
     }

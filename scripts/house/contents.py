@@ -75,11 +75,14 @@ def pure_calls(source: Source) -> Found:
     """Calls in protocol whose result is not decided by its arguments."""
     if source.top != "protocol":
         return
+    for node in source.nodes:
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "random" and node.attr != "Random":
+            yield node.lineno, f"random.{node.attr} in protocol: take a Random as an argument"
     for call in source.calls:
-        if isinstance(call.func, ast.Name):
+        if ast.unparse(call.func) in ("Random", "random.Random") and not call.args:
+            name, advice = "Random", "give it a seed"
+        elif isinstance(call.func, ast.Name):
             name, advice = call.func.id, IMPURE_NAMES.get(call.func.id)
-            if name == "Random" and not call.args:
-                advice = "give it a seed"
         elif isinstance(call.func, ast.Attribute):
             name, advice = call.func.attr, IMPURE_METHODS.get(call.func.attr)
         else:

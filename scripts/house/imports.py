@@ -69,7 +69,7 @@ def pure_imports(source: Source) -> Found:
         return
     allowed = {"protocol", "peerd", *PURE_LIBRARIES, *PURE_STANDARD}  # peerd is judged by the arrows
     for one in source.imports:
-        if one.library not in allowed and one.target != "random.Random":
+        if one.library not in allowed and one.target not in ("random", "random.Random"):
             yield one.line, f"protocol is pure: no {one.library}; time, chance and storage are handed in"
 
 
