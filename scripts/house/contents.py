@@ -79,14 +79,9 @@ def pure_calls(source: Source) -> Found:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "random" and node.attr != "Random":
             yield node.lineno, f"random.{node.attr} in protocol: take a Random as an argument"
     for call in source.calls:
-        if ast.unparse(call.func) in ("Random", "random.Random") and not call.args:
-            name, advice = "Random", "give it a seed"
-        elif isinstance(call.func, ast.Name):
-            name, advice = call.func.id, IMPURE_NAMES.get(call.func.id)
-        elif isinstance(call.func, ast.Attribute):
-            name, advice = call.func.attr, IMPURE_METHODS.get(call.func.attr)
-        else:
-            continue
+        name = ast.unparse(call.func).split(".")[-1]
+        known = IMPURE_NAMES if isinstance(call.func, ast.Name) else IMPURE_METHODS
+        advice = "give it a seed" if name == "Random" and not call.args else known.get(name)
         if advice:
             yield call.lineno, f"{name}() in protocol: {advice}"
 
