@@ -48,6 +48,7 @@ KINDS: dict[str, Kind] = {
     # ConfigError
     "config-invalid": Kind("The configuration is not acceptable", 400),
     "home-not-private": Kind("The home is open to others", 500),
+    "network-file-system": Kind("The home is on a network file system", 500),
     "path-too-long": Kind("The path is too long for a socket", 400),
     # BadRequest, and what else only the control API and the command line say
     "invalid-request": Kind("The request is not acceptable", 400),

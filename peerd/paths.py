@@ -123,6 +123,23 @@ def check_private_directory(directory: Path) -> None:
     _check_private(directory, status)
 
 
+def check_private_file(path: Path) -> None:
+    """Refuse a file of another owner or open to others, without opening it.
+
+    For files that another library opens: closing a descriptor of ours would drop the locks that it holds.
+    Raises: ConfigError, NotFound, StoreError.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise NotFound(f"the file {path} does not exist") from None
+    except OSError as error:
+        raise _failed("look at the file", path, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path} is not a regular file")
+    _check_private(path, status)
+
+
 def read_private(path: Path, *, bytes_max: int) -> bytes:
     """Read a whole file that nobody else could have read or written.
 

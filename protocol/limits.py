@@ -94,6 +94,8 @@ DIGEST_BYTES = 16
 DIGEST_SHARDS = 256
 ORDERED_BLOCK_IDS_MAX = 2048  # of one piece of the sorted ids: small enough that an insertion moves 37 KiB on average
 RECONCILE_S_MAX = 60
+SESSION_GAP_MS_MIN = 10_000  # between two sessions that one side begins with one neighbor
+SESSION_GAP_MS_MAX = 300_000  # when they keep bringing nothing
 WANTED_IDS_MAX = 1024
 
 # --- the crank --------------------------------------------------------------------------------------------------------
@@ -105,6 +107,7 @@ OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
 # --- the store (design section 9) -------------------------------------------------------------------------------------
 SETTING_KEY_CHARACTERS_MAX = 64
 SETTING_BYTES_MAX = 64 * 1024
+CATALOGUE_ENTRY_BYTES_MAX = 64 * 1024  # names, and KNOWN_ADDRESSES_MAX addresses of 255 bytes
 EVENTS_KEPT_MAX = 50_000  # arbitrary: twice a burst of acts (design section 5), about 10 MB
 EVENTS_PAGE_MAX = 1000
 EVENT_KIND_CHARACTERS_MAX = 64

@@ -44,7 +44,7 @@ class MemoryActSet:
 
     `before_write` is called with the name of each write, and of `commit`, before it happens. An OSError that
     it raises is a failed medium: the call has no effect, and all later calls raise the same. Unlike a file's,
-    the readers of the event log may not run beside `commit`: whoever holds this set commits on its own thread.
+    the readers of the event log may not run beside `commit`: who holds this set commits on its own thread.
     """
 
     def __init__(self, before_write: Callable[[str], None] = _sound) -> None:

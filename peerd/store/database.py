@@ -1,0 +1,325 @@
+"""One SQLite file of ours: opened with suspicion, written by one connection, durable when it says so.
+
+*Opening.* The file is made empty and closed to others before SQLite sees it. One that is there already must
+be ours, of a form that we know, and sound, before anything is written. A log that is not empty shows that
+the last user of the file did not close it; then the whole log is moved into the database first. What was
+written to the log before a failed sync may be in the system's cache and not on the disk: building on it
+without writing it again would lose later transactions with it (Rebello et al., USENIX ATC 2020).
+
+*Writing.* One connection writes, in transactions that are begun and ended by name. The log is synced at
+each commit, and moved into the database by us, after the commit that fills it: SQLite's own mover keeps
+silent about errors.
+
+*Reading* from a second connection shows only what is committed, also while a transaction is open.
+
+*Failing.* A full disk takes back the transaction, no more. After any other error of the medium nobody knows
+what is on the disk, so the file is refused from then on, and is looked through when it is next opened.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from peerd.errors import ConfigError, StoreCorrupt, StoreError, StoreFull, StoreInUse
+from peerd.paths import NewFile, check_private_file
+from peerd.store.file_system import refuse_network_file_system
+from peerd.store.migrations import Schema, bring_up_to_date, version_of
+from protocol.limits import STORE_BUSY_MS_MAX, STORE_WAL_BYTES_MAX, STORE_WAL_PAGES_MAX
+
+SQLITE_VERSION_MIN = (3, 51, 3)  # older ones can corrupt a database through its log (reliability study M6)
+
+Value = bytes | str | int | None
+Row = tuple[Any, ...]
+
+_OPTIONS = {
+    apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
+    apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA: 0,
+    apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER: 0,
+    apsw.SQLITE_DBCONFIG_ENABLE_VIEW: 0,
+    apsw.SQLITE_DBCONFIG_ENABLE_FKEY: 1,
+    apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE: 0,
+    apsw.SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE: 0,
+    apsw.SQLITE_DBCONFIG_DQS_DDL: 0,
+    apsw.SQLITE_DBCONFIG_DQS_DML: 0,
+}
+_PRAGMAS: dict[str, int | str] = {
+    "synchronous": "FULL",
+    "fullfsync": 1,  # on macOS fsync alone does not reach the disk
+    "checkpoint_fullfsync": 1,
+    "mmap_size": 0,  # a failed read of a mapped page ends the process
+    "cell_size_check": 1,
+    "temp_store": "MEMORY",
+    "journal_size_limit": STORE_WAL_BYTES_MAX,
+}
+# Whatever else apsw raises is a mistake of ours and passes unchanged.
+_MEDIUM_ERRORS = (
+    apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.BusyError, apsw.LockedError,
+    apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError, apsw.NoMemError, apsw.NoLFSError,
+    apsw.ProtocolError,
+)  # fmt: skip
+
+
+class Database:
+    """An open file of one schema. Its methods may be called from any thread, one at a time.
+
+    `committed` alone may be called beside another method. Every method that reaches the file raises StoreFull
+    or StoreInUse, after which the transaction must be rolled back, or StoreError or StoreCorrupt, after which
+    the same is all that anybody gets.
+    """
+
+    def __init__(self, path: Path, schema: Schema, *, vfs: str | None = None) -> None:
+        """Open the file, making or updating it as needed. `vfs` names another of SQLite's ways to the disk.
+
+        Raises: ConfigError, StoreCorrupt, StoreError, StoreFull, StoreInUse, StoreTooNew.
+        """
+        self._path = path
+        self._schema = schema
+        self._failure: StoreError | None = None
+        self._begun = False
+        self._spoiled = False
+        self._log_pages = 0
+        _check_sqlite()
+        refuse_network_file_system(path.parent)
+        crashed = _make_or_check(path)
+        with ExitStack() as stack, _answering(path, schema):
+            self._writer = _open_writer(path, schema, vfs, crashed=crashed)
+            stack.callback(self._writer.close)
+            self._writer.set_wal_hook(self._count_log_pages)
+            self._reader = _connect(path, apsw.SQLITE_OPEN_READONLY, vfs)
+            stack.pop_all()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the file can no longer be trusted, so that everything is refused."""
+        return self._failure is not None
+
+    def rows(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
+        """What a statement finds, seen from inside the open transaction if there is one."""
+        return self._run(self._writer, sql, bindings)
+
+    def committed(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
+        """What a statement finds among what is committed."""
+        return self._run(self._reader, sql, bindings)
+
+    def stream(self, sql: str) -> Iterator[Row]:
+        """Like `rows`, one at a time: for more than should be in memory at once."""
+        self._refuse_if_failed()
+        try:
+            yield from self._writer.execute(sql)
+        except _MEDIUM_ERRORS as error:
+            raise self._failed_with(error) from error
+
+    def rows_for_each(self, sql: str, bindings: Iterable[tuple[Value, ...]]) -> list[Row]:
+        """What a statement finds for each of several bindings, in their order."""
+        self._refuse_if_failed()
+        try:
+            return self._writer.executemany(sql, bindings).fetchall()
+        except _MEDIUM_ERRORS as error:
+            raise self._failed_with(error) from error
+
+    def write(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
+        """Run a statement that changes something, and give what it returns."""
+        self._check_writable()
+        self._spoiled = True
+        rows = self._run(self._writer, sql, bindings)
+        self._spoiled = False
+        return rows
+
+    # --- transactions -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        assert not self._begun, "one transaction at a time"
+        self._run(self._writer, "BEGIN IMMEDIATE")
+        self._begun = True
+
+    def commit(self) -> None:
+        """Make the transaction durable. When it raises, `rollback` must follow."""
+        self.write("COMMIT")
+        self._begun = False
+        if self._log_pages >= STORE_WAL_PAGES_MAX:
+            self._move_log()
+
+    def rollback(self) -> None:
+        """End the transaction without a trace; on a failed file nothing remains to be done."""
+        assert self._begun or self.failed, "no transaction is open"
+        self._begun = self._spoiled = False
+        # On some errors SQLite has rolled back by itself.
+        if not self.failed and self._writer.in_transaction:
+            self._run(self._writer, "ROLLBACK")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin, and commit at the end, or roll back if that is not reached."""
+        self.begin()
+        try:
+            yield
+            self.commit()
+        finally:
+            if self._begun:
+                self.rollback()
+
+    def damaged(self, what: str) -> StoreCorrupt:
+        """Give up the file because of what was read from it; the error is for the caller to raise."""
+        self._failure = _corrupt(self._path, self._schema, what)
+        return self._failure
+
+    def close(self) -> None:
+        """Let go of the file; a sound one is left without a log. Raises: StoreError."""
+        with _answering(self._path, self._schema):
+            if self.failed:
+                # Moving the log would trust the disk, and hide from the next start that it failed.
+                _keep_log_on_close(self._writer, keep=True)
+            self._reader.close()
+            self._writer.close()
+
+    def _run(self, connection: apsw.Connection, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
+        self._refuse_if_failed()
+        try:
+            return connection.execute(sql, bindings).fetchall()
+        except _MEDIUM_ERRORS as error:
+            raise self._failed_with(error) from error
+
+    def _failed_with(self, error: apsw.Error) -> StoreError:
+        """The error to raise for one of apsw's; decides whether the file can still be trusted."""
+        answer = _answer(error, self._path, self._schema)
+        if not isinstance(answer, StoreFull | StoreInUse):
+            self._failure = answer
+        return answer
+
+    def _refuse_if_failed(self) -> None:
+        if self._failure is not None:
+            first = self._failure
+            raise type(first)(f"nothing is read or written since {first.detail}", hint=first.hint)
+
+    def _check_writable(self) -> None:
+        self._refuse_if_failed()
+        assert self._begun, "every write needs an open transaction"
+        assert not self._spoiled, "after a failed write comes rollback"
+
+    def _count_log_pages(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _move_log(self) -> None:
+        """Move committed pages into the database. A full disk only puts it off: the pages are durable."""
+        try:
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except _MEDIUM_ERRORS as error:
+            answer = self._failed_with(error)
+            if self.failed:
+                raise answer from error
+
+
+def check_number(*fields: bytes) -> int:
+    """A CRC-32 over the lengths and bytes of a row's values, to notice damage; it proves nothing else."""
+    crc = 0
+    for value in fields:
+        crc = zlib.crc32(value, zlib.crc32(len(value).to_bytes(4, "big"), crc))
+    return crc
+
+
+# --- opening ----------------------------------------------------------------------------------------------
+
+
+def _check_sqlite() -> None:
+    version, needed = apsw.sqlite_lib_version(), ".".join(map(str, SQLITE_VERSION_MIN))
+    if tuple(int(part) for part in version.split(".")) < SQLITE_VERSION_MIN:
+        raise ConfigError(
+            f"SQLite {version} is too old: before {needed} it can damage its files",
+            hint="install the apsw that brings its own SQLite: pip install --upgrade apsw",
+        )
+
+
+def _make_or_check(path: Path) -> bool:
+    """Make the file, or check that it is private; whether it was left in use by somebody who crashed."""
+    if not os.path.lexists(path):
+        with NewFile(path) as file:
+            file.write(b"")
+        return False
+    check_private_file(path)
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _connect(path: Path, mode: int, vfs: str | None) -> apsw.Connection:
+    connection = apsw.Connection(os.fspath(path), flags=mode, vfs=vfs)
+    for option, value in _OPTIONS.items():
+        connection.config(option, value)
+    connection.set_busy_timeout(STORE_BUSY_MS_MAX)
+    for name, setting in _PRAGMAS.items():
+        connection.pragma(name, setting)
+    return connection
+
+
+def _open_writer(path: Path, schema: Schema, vfs: str | None, *, crashed: bool) -> apsw.Connection:
+    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE, vfs)
+    with ExitStack() as stack:
+        stack.callback(connection.close)
+        _keep_log_on_close(connection, keep=True)
+        version = version_of(connection, schema, path)
+        if version:
+            _check_sound(connection, schema, path, thorough=crashed)
+        mode = connection.pragma("journal_mode", "wal")
+        assert mode == "wal", mode
+        if crashed:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        bring_up_to_date(connection, schema, version)
+        _keep_log_on_close(connection, keep=False)
+        stack.pop_all()
+    return connection
+
+
+def _keep_log_on_close(connection: apsw.Connection, *, keep: bool) -> None:
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep))
+
+
+def _check_sound(connection: apsw.Connection, schema: Schema, path: Path, *, thorough: bool) -> None:
+    """Look through every page; `thorough`, which takes three times as long, at what the indexes hold too."""
+    found = connection.pragma("integrity_check" if thorough else "quick_check", 1)
+    if found != "ok":
+        raise _corrupt(path, schema, str(found))
+
+
+# --- errors -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _answering(path: Path, schema: Schema) -> Iterator[None]:
+    try:
+        yield
+    except _MEDIUM_ERRORS as error:
+        raise _answer(error, path, schema) from error
+
+
+def _answer(error: apsw.Error, path: Path, schema: Schema) -> StoreError:
+    """The error of ours for one of the medium."""
+    # SQLite's manual on SQLITE_IOERR_SHMSIZE: the volume may be out of space.
+    extended = getattr(error, "extendedresult", 0)
+    if isinstance(error, apsw.FullError) or extended == apsw.SQLITE_IOERR_SHMSIZE:
+        return StoreFull(
+            f"no space is left for the {schema.title} {path}; the change was taken back",
+            hint=f"make room on the disk of {path.parent}, then try again",
+        )
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return _corrupt(path, schema, str(error))
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return StoreInUse(
+            f"another program holds the {schema.title} {path}",
+            hint=f"find it and close it: fuser {path}",
+        )
+    return StoreError(
+        f"the disk failed under the {schema.title} {path} ({error})",
+        hint="look at the system's log (dmesg), then start again: peerd run",
+    )
+
+
+def _corrupt(path: Path, schema: Schema, what: str) -> StoreCorrupt:
+    return StoreCorrupt(f"the {schema.title} {path} is damaged ({what})", hint=schema.way_back)

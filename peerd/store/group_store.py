@@ -1,0 +1,139 @@
+"""A group's file: `ActStore` on SQLite. Its transactions are those of the group's runner."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from peerd.store.database import Database, Row, check_number
+from peerd.store.migrations import GROUP_SCHEMA
+from peerd.store.settings import read_setting, write_setting
+from protocol.authority.act_set import LoggedEvent, element_fits, event_fits
+from protocol.limits import EVENTS_KEPT_MAX, EVENTS_PAGE_MAX
+
+
+class GroupStore:
+    """The acts, settings and event log of one group. Raises what `Database` raises."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        """Open the group's file, or make it."""
+        self._database = Database(path, GROUP_SCHEMA, vfs=vfs)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the medium failed, so that everything is refused until the file is opened anew."""
+        return self._database.failed
+
+    # --- elements -----------------------------------------------------------------------------------------
+
+    def load(self) -> Iterator[bytes]:
+        """See `ActSet`."""
+        for row in self._database.stream("SELECT id, raw, check_number FROM elements ORDER BY arrival"):
+            yield self._element(row)
+
+    def get(self, element_id: bytes) -> bytes | None:
+        """See `ActSet`."""
+        rows = self._database.rows("SELECT id, raw, check_number FROM elements WHERE id = ?", (element_id,))
+        return self._element(rows[0]) if rows else None
+
+    def put(self, element_id: bytes, raw: bytes) -> None:
+        """See `ActSet`."""
+        assert element_fits(element_id, raw)
+        numbers = self._database.write(
+            "INSERT OR IGNORE INTO elements (id, raw, check_number) VALUES (?, ?, ?) RETURNING arrival",
+            (element_id, raw, check_number(element_id, raw)),
+        )
+        assert numbers, "an element is put once"
+
+    def discard(self, element_id: bytes) -> None:
+        """See `ActSet`."""
+        self._database.write("DELETE FROM elements WHERE id = ?", (element_id,))
+
+    def in_arrival_order(self, ids: Collection[bytes]) -> list[bytes]:
+        """See `ActSet`."""
+        found = self._database.rows_for_each(
+            "SELECT arrival, id FROM elements WHERE id = ?", ((element_id,) for element_id in ids)
+        )
+        return [element_id for _, element_id in sorted(dict.fromkeys(found))]
+
+    def arrival_of(self, element_id: bytes) -> int | None:
+        """See `ActSet`."""
+        rows = self._database.rows("SELECT arrival FROM elements WHERE id = ?", (element_id,))
+        return int(rows[0][0]) if rows else None
+
+    # --- settings and events ------------------------------------------------------------------------------
+
+    def setting(self, key: str) -> bytes | None:
+        """See `ActSet`."""
+        return read_setting(self._database, key)
+
+    def set_setting(self, key: str, value: bytes | None) -> None:
+        """See `ActSet`."""
+        write_setting(self._database, key, value)
+
+    def note(self, kind: str, at_ms: int, facts: bytes) -> int:
+        """See `ActSet`."""
+        assert event_fits(kind, at_ms, facts)
+        rows = self._database.write(
+            "INSERT INTO events (at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?) RETURNING number",
+            (at_ms, kind, facts, _event_check(at_ms, kind, facts)),
+        )
+        number: int = rows[0][0]
+        self._database.write("DELETE FROM events WHERE number <= ?", (number - EVENTS_KEPT_MAX,))
+        return number
+
+    def events_after(self, number: int, limit: int) -> list[LoggedEvent]:
+        """See `ActStore`."""
+        assert 0 < limit <= EVENTS_PAGE_MAX
+        rows = self._database.committed(
+            "SELECT number, at_ms, kind, facts, check_number FROM events"
+            " WHERE number > ? ORDER BY number LIMIT ?",
+            (number, limit),
+        )
+        return [self._event(row) for row in rows]
+
+    def last_event(self) -> int:
+        """See `ActStore`."""
+        return self._number("SELECT coalesce(max(number), 0) FROM events")
+
+    def first_event(self) -> int:
+        """See `ActStore`."""
+        return self._number("SELECT coalesce(min(number), 1) FROM events")
+
+    # --- transactions -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """See `ActStore`."""
+        self._database.begin()
+
+    def commit(self) -> None:
+        """See `ActStore`."""
+        self._database.commit()
+
+    def rollback(self) -> None:
+        """See `ActStore`."""
+        self._database.rollback()
+
+    def close(self) -> None:
+        """See `ActStore`."""
+        self._database.close()
+
+    def _element(self, row: Row) -> bytes:
+        element_id, raw, stored = row
+        if check_number(element_id, raw) != stored:
+            raise self._database.damaged(f"the element {element_id.hex()} has changed")
+        return bytes(raw)
+
+    def _number(self, sql: str) -> int:
+        ((number,),) = self._database.committed(sql)
+        return int(number)
+
+    def _event(self, row: Row) -> LoggedEvent:
+        number, at_ms, kind, facts, stored = row
+        if _event_check(at_ms, kind, facts) != stored:
+            raise self._database.damaged(f"the event {number} has changed")
+        return LoggedEvent(number, at_ms, kind, facts)
+
+
+def _event_check(at_ms: int, kind: str, facts: bytes) -> int:
+    return check_number(at_ms.to_bytes(8, "big"), kind.encode(), facts)

@@ -1,0 +1,108 @@
+"""What the tables look like, and how an older file becomes a current one.
+
+A schema is a list of numbered steps that is only ever added to. A file carries the number of the last step
+that it has seen, and the mark of its sort. Each step is one transaction together with its number, so that a
+crash leaves a file at one step or the next. A file that has seen more steps than this program knows is not
+touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from peerd.errors import StoreCorrupt, StoreTooNew
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One sort of file.
+
+    `mark` is SQLite's application id, 31 bits; `way_back` tells the user what to do when a file is damaged.
+    """
+
+    title: str
+    mark: int
+    steps: tuple[str, ...]
+    way_back: str
+
+
+GROUP_SCHEMA = Schema(
+    title="group database",
+    mark=0x50656772,  # "Pegr"
+    steps=(
+        # check_number is that of database.py: SQLite does not notice a changed bit inside a value.
+        """
+        CREATE TABLE elements (
+            arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+            id BLOB NOT NULL UNIQUE,
+            raw BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE settings (
+            key TEXT PRIMARY KEY,
+            value BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE events (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            at_ms INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            facts BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        """,
+    ),
+    way_back="stop peerd, move the file away, and join the group again: its members still have what it held",
+)
+
+DAEMON_SCHEMA = Schema(
+    title="daemon database",
+    mark=0x50656461,  # "Peda"
+    steps=(
+        """
+        CREATE TABLE groups (
+            position INTEGER PRIMARY KEY,
+            authority BLOB NOT NULL UNIQUE,
+            entry BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE settings (
+            key TEXT PRIMARY KEY,
+            value BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+    way_back="stop peerd, put back a copy of the file, or move it away and join the groups again",
+)
+
+
+def version_of(connection: apsw.Connection, schema: Schema, path: Path) -> int:
+    """The number of steps that a file has seen, 0 for a new one; reads only.
+
+    Raises: StoreTooNew; StoreCorrupt for a file that is none of ours.
+    """
+    mark, version = connection.pragma("application_id"), connection.pragma("user_version")
+    if mark == schema.mark and 0 < version <= len(schema.steps):
+        return int(version)
+    if mark == schema.mark and version > len(schema.steps):
+        raise StoreTooNew(
+            f"the {schema.title} {path} was written by a newer peerd (form {version}; this one knows form"
+            f" {len(schema.steps)}); it is left as it is",
+            hint="run the newer peerd: pip install --upgrade peerd",
+        )
+    if mark == 0 and version == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
+        return 0
+    raise StoreCorrupt(f"{path} is no {schema.title} of peerd; it is left as it is", hint=schema.way_back)
+
+
+def bring_up_to_date(connection: apsw.Connection, schema: Schema, version: int) -> None:
+    """Take the steps after `version`, each in a transaction of its own. Raises: apsw.Error."""
+    for number in range(version, len(schema.steps)):
+        with connection:
+            connection.execute(schema.steps[number])
+            connection.pragma("application_id", schema.mark)
+            connection.pragma("user_version", number + 1)
