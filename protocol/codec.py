@@ -1,10 +1,12 @@
 """The one encoding of everything signed or sent: a bounded, canonical subset of msgpack.
 
-Canonical: maps have text keys in ascending order of their UTF-8 bytes, integers and lengths take their shortest form, there are no floats, no
-extension types and no duplicate keys. So one value has one byte string, and `decode_untrusted` accepts no other: msgpack itself takes non-minimal
-integers and lets the last of two equal keys win (reliability study M4). Bounds are checked before and while a value is built.
+Canonical: maps have text keys in ascending order of their UTF-8 bytes, integers and lengths take their
+shortest form, there are no floats, no extension types and no duplicate keys. So one value has one byte
+string, and `decode_untrusted` accepts no other: msgpack itself takes non-minimal integers and lets the last
+of two equal keys win (reliability study M4). Bounds are checked before and while a value is built.
 
-Evolution: readers ignore map keys that they do not know; the bytes that arrived are what is hashed, kept and passed on, so unknown fields survive.
+Evolution: readers ignore map keys that they do not know; the bytes that arrived are what is hashed, kept and
+passed on, so unknown fields survive.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of `value`: None, bool, int (-2**63 … 2**64-1), str, bytes, list or tuple, dict with text keys."""
+    """The canonical bytes of `value`: None, bool, int (-2**63 … 2**64-1), str, bytes, list or tuple, dict
+    with text keys.
+    """
     packed: bytes = msgpack.packb(_sorted(value), use_bin_type=True)
     return packed
 
 
 def encode_struct(struct: msgspec.Struct) -> bytes:
-    """The canonical bytes of a msgspec struct (fields at their default are left out where the type says so)."""
+    """The canonical bytes of a msgspec struct; fields at their default are left out where their type says."""
     return encode(msgspec.to_builtins(struct, builtin_types=(bytes,)))
 
 
@@ -50,7 +54,13 @@ def decode_untrusted(data: bytes, *, bytes_max: int) -> Any:
         repacked = msgpack.packb(value, use_bin_type=True)
     except RemoteProtocolError:
         raise
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        msgpack.exceptions.UnpackException,
+    ) as error:
         raise malformed(f"not msgpack: {type(error).__name__}") from None
     if repacked != data:
         raise malformed("not in canonical form")
@@ -75,7 +85,9 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 
 def _check_bounds(value: Any) -> None:
-    """Depth, number of nodes, allowed types and ascending text keys; iterative, so that depth cannot exhaust the stack."""
+    """Depth, number of nodes, allowed types and ascending text keys; iterative, so that depth cannot exhaust
+    the stack.
+    """
     nodes = 0
     level = [value]
     for _ in range(CODEC_DEPTH_MAX + 1):

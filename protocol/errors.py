@@ -1,8 +1,9 @@
 """Who is at fault: the closed set of errors that the protocol's code may raise.
 
-Three answers, after rustls and h11: a local wish is against the rules (`RuleError`), the other side broke the protocol (`RemoteProtocolError`),
-or two versions do not meet and nobody is to blame (`Incompatible`). A record or act that is not acceptable is none of these: it is a verdict, a
-value. A mistake of our own is an `AssertionError`.
+Three answers, after rustls and h11: a local wish is against the rules (`RuleError`), the other side broke the
+protocol (`RemoteProtocolError`), or two versions do not meet and nobody is to blame (`Incompatible`). A
+record or act that is not acceptable is none of these: it is a verdict, a value. A mistake of our own is an
+`AssertionError`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ class Rule:
     windows_code: int | None = None
 
 
-# The slug is the stable name that programs match; the Windows name and value are those of [W:common-return-codes]
+# The slug is the stable name that programs match; the Windows name and value are those of [W:common-return-
+# codes]
 # (windows-grouping.md 1.12), where the original system had one.
 RULES: dict[str, Rule] = {
     "already-exists": Rule("It exists already", "PEER_E_ALREADY_EXISTS", 0x800700B7),
-    "chain-too-long": Rule("The chain of administrators has no room left", "PEER_E_CHAIN_TOO_LONG", 0x80630703),
-    "circular-chain": Rule("The subject is among the issuer's own issuers", "PEER_E_CIRCULAR_CHAIN_DETECTED", 0x80630706),
+    "chain-too-long": Rule(
+        "The chain of administrators has no room left", "PEER_E_CHAIN_TOO_LONG", 0x80630703
+    ),
+    "circular-chain": Rule(
+        "The subject is among the issuer's own issuers", "PEER_E_CIRCULAR_CHAIN_DETECTED", 0x80630706
+    ),
     "classifier-too-long": Rule("The classifier is too long", "PEER_E_CLASSIFIER_TOO_LONG", 0x80630201),
     "clock-not-trusted": Rule("This machine's clock cannot be trusted"),
     "group-not-ready": Rule("The group's data has not arrived yet", "PEER_E_GROUP_NOT_READY", 0x80632091),
@@ -44,14 +50,26 @@ RULES: dict[str, Rule] = {
     "invalid-argument": Rule("An argument is not acceptable", "E_INVALIDARG", 0x80070057),
     "invalid-classifier": Rule("The classifier is not acceptable", "PEER_E_INVALID_CLASSIFIER", 0x80632060),
     "invalid-credential": Rule("The credential is not acceptable", "PEER_E_INVALID_CREDENTIAL", 0x80632082),
-    "invalid-credential-info": Rule("The credential info is incomplete", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081),
-    "invalid-friendly-name": Rule("The friendly name is not acceptable", "PEER_E_INVALID_FRIENDLY_NAME", 0x80632070),
+    "invalid-credential-info": Rule(
+        "The credential info is incomplete", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081
+    ),
+    "invalid-friendly-name": Rule(
+        "The friendly name is not acceptable", "PEER_E_INVALID_FRIENDLY_NAME", 0x80632070
+    ),
     "invalid-peer-name": Rule("The peer name is not acceptable", "PEER_E_INVALID_PEER_NAME", 0x80632050),
     "invalid-role": Rule("The role is not acceptable", "PEER_E_INVALID_ROLE_PROPERTY", 0x80632071),
-    "invalid-time-period": Rule("The period of validity is not acceptable", "PEER_E_INVALID_TIME_PERIOD", 0x80630705),
-    "invalid-properties": Rule("The group properties are not acceptable", "PEER_E_INVALID_GROUP_PROPERTIES", 0x80632040),
-    "invitation-not-trusted": Rule("The document cannot be trusted", "PEER_E_INVITATION_NOT_TRUSTED", 0x80630701),
-    "key-mismatch": Rule("The key is not the one known for this identity", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081),
+    "invalid-time-period": Rule(
+        "The period of validity is not acceptable", "PEER_E_INVALID_TIME_PERIOD", 0x80630705
+    ),
+    "invalid-properties": Rule(
+        "The group properties are not acceptable", "PEER_E_INVALID_GROUP_PROPERTIES", 0x80632040
+    ),
+    "invitation-not-trusted": Rule(
+        "The document cannot be trusted", "PEER_E_INVITATION_NOT_TRUSTED", 0x80630701
+    ),
+    "key-mismatch": Rule(
+        "The key is not the one known for this identity", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081
+    ),
     "needs-revocation": Rule("Lowering or shortening a credential needs a revocation"),
     "no-key-access": Rule("The private key cannot be used", "PEER_E_NO_KEY_ACCESS", 0x80630203),
     "not-authorized": Rule("This credential does not give the right", "PEER_E_NOT_AUTHORIZED", 0x80632020),
@@ -63,7 +81,9 @@ class RuleError(ProtocolError):
     """A local wish that the rules refuse; nothing has changed when it is raised."""
 
     def __init__(self, code: str, detail: str, *, hint: str = "") -> None:
-        """`code` is a key of `RULES`; `detail` says what happened and why; `hint` is the next command to type."""
+        """`code` is a key of `RULES`; `detail` says what happened and why; `hint` is the next command to
+        type.
+        """
         assert code in RULES, code
         super().__init__(detail)
         self.code = code

@@ -13,7 +13,9 @@ NODE_ID_BYTES = 16
 
 
 def framed(tag: str, *fields: bytes) -> bytes:
-    """Tag and fields, each behind its length in 4 big-endian bytes, so that no two inputs give one byte string."""
+    """Tag and fields, each behind its length in 4 big-endian bytes, so that no two inputs give one byte
+    string.
+    """
     parts = []
     for field in (tag.encode("ascii"), *fields):
         parts.append(len(field).to_bytes(4, "big"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-# --- codec (design section 7; reliability study M4, F22, F35) ---------------------------------------------------------
+# --- codec (design section 7; reliability study M4, F22, F35) -----------------------------------------------
 CODEC_DEPTH_MAX = 8
 CODEC_ELEMENTS_MAX = 1024  # of one array or map; longer lists travel as byte strings
 CODEC_NODES_MAX = 8192  # of one document in all, so that a frame of empty containers costs little
 
-# --- names and text (windows-grouping.md 2.5, 3.1) --------------------------------------------------------------------
+# --- names and text (windows-grouping.md 2.5, 3.1) ----------------------------------------------------------
 CLASSIFIER_CHARACTERS_MAX = 149
 FRIENDLY_NAME_CHARACTERS_MAX = 255
 COMMENT_CHARACTERS_MAX = 255
 
-# --- roles ------------------------------------------------------------------------------------------------------------
+# --- roles --------------------------------------------------------------------------------------------------
 ROLES_MAX = 8  # of one grant: arbitrary, twice what newer versions are likely to add
 ROLE_CODE_MAX = 255
 
-# --- certificates and chains ------------------------------------------------------------------------------------------
+# --- certificates and chains --------------------------------------------------------------------------------
 CHAIN_CERTIFICATES_MAX = 25  # root and 24 GMCs, as the original
 CHAIN_BYTES_MAX = 64 * 1024
 CERTIFICATE_BYTES_MAX = 4096  # ours are about 900 bytes; the rest is room for names of 4-byte characters
@@ -25,7 +25,7 @@ BACKDATING_S = 300  # a new certificate starts this much before its act, for clo
 DEFAULT_LIFE_S = 90 * 86_400
 END_OF_TIME_S = 253_402_300_799  # 9999-12-31T23:59:59Z, "no expiry" of RFC 5280 4.1.2.5
 
-# --- acts -------------------------------------------------------------------------------------------------------------
+# --- acts ---------------------------------------------------------------------------------------------------
 ACT_BYTES_MAX = 48 * 1024  # a keep list of 1,024 heads (32 KiB) and room for the rest; fits any frame
 LEVEL_ROOT = 0
 LEVEL_ADMIN_MAX = 24
@@ -40,14 +40,14 @@ PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
 CHAINS_OWN_WARN = 8  # a daemon warns when it opens its ninth chain
 HLC_AHEAD_MS_MAX = 5 * 60 * 1000  # beyond it an act is quarantined
 
-# --- holding (protocol-study 3.6) -------------------------------------------------------------------------------------
+# --- holding (protocol-study 3.6) ---------------------------------------------------------------------------
 HELD_PER_LINK_MAX = 256
 HELD_BYTES_MAX = 1024 * 1024
 HELD_S_MAX = 60
 QUARANTINED_MAX = 256
 QUARANTINED_BYTES_MAX = 1024 * 1024
 
-# --- evidence and documents -------------------------------------------------------------------------------------------
+# --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 DOCUMENT_BYTES_MAX = 128 * 1024
 DOCUMENT_DEPTH_MAX = 4
@@ -55,7 +55,7 @@ DOCUMENT_ELEMENTS_MAX = 64
 INVITATION_ADDRESSES_MAX = 16
 ADDRESS_CHARACTERS_MAX = 255
 
-# --- frames and links (design section 7) ------------------------------------------------------------------------------
+# --- frames and links (design section 7) --------------------------------------------------------------------
 FRAME_BYTES_MAX_STRANGER = 64 * 1024
 FRAME_BYTES_MAX_MEMBER = 256 * 1024
 WELCOME_FRAME_BYTES_MAX = 128 * 1024  # two bundles; read only by a caller, from whom it chose to ask
@@ -77,7 +77,7 @@ REDIAL_MS_MAX = 60_000  # promise P13
 PICKUP_POLL_MS_MIN = 1_000  # a subject that waits for its first credential asks again this soon …
 PICKUP_POLL_MS_MAX = 60_000  # … and doubles up to here
 
-# --- flood, reconciliation, transfer (protocol-study 1.6, 2.3) --------------------------------------------------------
+# --- flood, reconciliation, transfer (protocol-study 1.6, 2.3) ----------------------------------------------
 ELEMENTS_PER_FRAME_MAX = 256
 TRANSFER_FRAME_BYTES_TARGET = 64 * 1024
 TRANSFER_FRAMES_IN_FLIGHT_MAX = 4
@@ -85,6 +85,16 @@ ANTI_ENTROPY_MS = 60_000  # ± 50 %
 DIGEST_DIFFERS_MS = 5_000
 RECONCILE_BRANCHES = 16
 RECONCILE_LIST_MAX = 32  # a range with fewer items is listed
+RECONCILE_PART_IDS_MIN = 8  # a range of few ids is split into fewer parts, none smaller than this
+RECONCILE_COMPARED_IDS_MAX = 16_384  # a list is compared with no more ids than this; a larger range is split
+RECONCILE_SHORT_IDS_MAX = 65_536  # computed for one message: about 40 ms
+RECONCILE_NAMED_MAX = 256  # ids named in answer to one list; more are only counted (a new node's catch-up)
+RECONCILE_FOUND_MAX = 65_536  # ids to send, found by one session: about 10 MB; the rest is left to the next
+RECONCILE_ANSWER_BYTES_MAX = 9 * 1024  # NAMED_MAX ids of 32 bytes, and what surrounds them
+RECONCILE_PASSES_MAX = (
+    8  # over all ids held, of hashing in one session (protocol-study 2.3); honest sides need 6
+)
+RECONCILE_HASHED_IDS_MIN = 4096  # allowed however few ids are held: arrivals may multiply them meanwhile
 RECONCILE_MESSAGES_MAX = 16
 RECONCILE_BYTES_MAX = 1024 * 1024
 RECONCILE_PAYLOAD_BYTES_MAX = 240 * 1024  # of one message: leaves room in a frame for what surrounds it
@@ -92,19 +102,21 @@ SHORT_ID_BYTES = 8
 FINGERPRINT_BYTES = 16
 DIGEST_BYTES = 16
 DIGEST_SHARDS = 256
-ORDERED_BLOCK_IDS_MAX = 2048  # of one piece of the sorted ids: small enough that an insertion moves 37 KiB on average
+ORDERED_BLOCK_IDS_MAX = (
+    2048  # of one piece of the sorted ids: small enough that an insertion moves 37 KiB on average
+)
 RECONCILE_S_MAX = 60
 SESSION_GAP_MS_MIN = 10_000  # between two sessions that one side begins with one neighbor
 SESSION_GAP_MS_MAX = 300_000  # when they keep bringing nothing
 WANTED_IDS_MAX = 1024
 
-# --- the crank --------------------------------------------------------------------------------------------------------
+# --- the crank ----------------------------------------------------------------------------------------------
 CRANK_EVENTS_MAX = 64
 INBOX_EVENTS_MAX = 1024
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024  # promise P12: beyond it a link is closed
 OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
 
-# --- the store (design section 9) -------------------------------------------------------------------------------------
+# --- the store (design section 9) ---------------------------------------------------------------------------
 SETTING_KEY_CHARACTERS_MAX = 64
 SETTING_BYTES_MAX = 64 * 1024
 CATALOGUE_ENTRY_BYTES_MAX = 64 * 1024  # names, and KNOWN_ADDRESSES_MAX addresses of 255 bytes
@@ -113,5 +125,7 @@ EVENTS_PAGE_MAX = 1000
 EVENT_KIND_CHARACTERS_MAX = 64
 EVENT_FACTS_BYTES_MAX = 8 * 1024
 STORE_BUSY_MS_MAX = 2_000  # somebody who looks into the file with another program is waited for this long
-STORE_WAL_PAGES_MAX = 1_000  # of 4 KiB in the log; beyond it they are moved into the database, as by SQLite itself
+STORE_WAL_PAGES_MAX = (
+    1_000  # of 4 KiB in the log; beyond it they are moved into the database, as by SQLite itself
+)
 STORE_WAL_BYTES_MAX = 16 * 1024 * 1024  # a log that a long reader let grow is cut back to this

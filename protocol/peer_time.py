@@ -1,7 +1,8 @@
 """Time as the protocol sees it: always an argument, never asked for.
 
-Certificates count whole seconds since 1970 UTC. Acts carry a hybrid logical clock: the upper 48 of 64 bits are milliseconds since 1970 UTC, the
-lower 16 a counter (Kulkarni et al., as protocol-study.md 4.2 R2 has it). Deadlines use a monotonic clock of the caller's.
+Certificates count whole seconds since 1970 UTC. Acts carry a hybrid logical clock: the upper 48 of 64 bits
+are milliseconds since 1970 UTC, the lower 16 a counter (Kulkarni et al., as protocol-study.md 4.2 R2 has it).
+Deadlines use a monotonic clock of the caller's.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 
 from protocol.limits import END_OF_TIME_S
 
-HLC_MAX = 2**64 - 1
+HLC_MAX = 2**63 - 1  # the year 6429; fits the signed 64-bit integers of databases
 _COUNTER_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Now: `mono_ms` never goes back and has no epoch; `utc_ms` is milliseconds since 1970 UTC and may be wrong."""
+    """Now: `mono_ms` never goes back and has no epoch; `utc_ms` is milliseconds since 1970 UTC and may be
+    wrong.
+    """
 
     mono_ms: int
     utc_ms: int
@@ -38,12 +41,14 @@ def hlc_ms(hlc: int) -> int:
 
 
 def hlc_s(hlc: int) -> int:
-    """Whole seconds since 1970 UTC of an hlc: its place in reconciliation's order and in a validity window."""
+    """Whole seconds since 1970 UTC: the place in reconciliation's order and in a validity window."""
     return (hlc >> _COUNTER_BITS) // 1000
 
 
 def next_hlc(utc_ms: int, last: int) -> int:
-    """The hlc for a new act: the clock, or one more than the author's own last act (design section 5, "Clocks")."""
+    """The hlc for a new act: the clock, or one more than the author's own last act (design section 5,
+    "Clocks").
+    """
     return max(hlc_at(utc_ms), last + 1)
 
 

@@ -1,23 +1,27 @@
 """Acts: the signed statements that all authority in a group consists of.
 
-An act travels as the canonical array `[content, signatures]`: `content` is a byte string holding the canonical map of the fields below, and
-`signatures` is a byte string of 96-byte entries, each a raw public key (32) and its Ed25519 signature (64) over `framed("peerd/act/1", content)`.
-Carrying the key makes every act checkable on its own, on any thread, before anything is looked up; that the key is the author's follows from its
-pid. The id is `tagged_hash("peerd/act-id/1", content)`: it covers no signature, so two signatures over one content are one act.
+An act travels as the canonical array `[content, signatures]`: `content` is a byte string holding the
+canonical map of the fields below, and `signatures` is a byte string of 96-byte entries, each a raw public key
+(32) and its Ed25519 signature (64) over `framed("peerd/act/1", content)`. Carrying the key makes every act
+checkable on its own, on any thread, before anything is looked up; that the key is the author's follows from
+its pid. The id is `tagged_hash("peerd/act-id/1", content)`: it covers no signature, so two signatures over
+one content are one act.
 
-Source: design section 5 "Acts"; the fields follow authority-rules.md "In the signed format from the first day".
+Source: design section 5 "Acts"; the fields follow authority-rules.md "In the signed format from the first
+day".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from protocol.authority.bodies import BODIES, LISTS_OF_32, Body, Hlc, Id, Level, UnknownBodyBody
+from protocol.authority.bodies import BODIES, LISTS_OF_32, Body, Hlc, Id, Level, UnknownBody
 from protocol.codec import convert_untrusted, decode_untrusted, encode
 from protocol.credentials.keys import PrivateKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError, malformed
@@ -53,7 +57,8 @@ class _Content(msgspec.Struct, frozen=True):
 class Place:
     """Where an act stands: who signs it, from which store's chain, after which act, under which credential.
 
-    `author` is the signer's pid, or gid at level 0; `cred` is the GRANT that gives `author` its level, or the rotation at level 0.
+    `author` is the signer's pid, or gid at level 0; `cred` is the GRANT that gives `author` its level, or the
+    rotation at level 0.
     """
 
     gid: bytes
@@ -68,7 +73,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A decoded act. Its form is checked; its signatures are `checks()`, and whether it counts is `admission`'s and `view`'s to say."""
+    """A decoded act. Its form is checked; its signatures are `checks()`, and whether it counts is
+    `admission`'s and `view`'s to say.
+    """
 
     raw: bytes
     id: bytes
@@ -93,13 +100,20 @@ class Act:
         return hlc_ms(self.place.hlc)
 
     def checks(self) -> tuple[SignatureCheck, ...]:
-        """What must hold cryptographically: one signature of the author, or one of each listed signer at level 0."""
+        """What must hold cryptographically: one signature of the author, or one of each listed signer at
+        level 0.
+        """
         message = framed(_SIGN_TAG, self.content)
-        return tuple(SignatureCheck(key, signature, message) for key, signature in zip(self.keys, self.signatures, strict=True))
+        return tuple(
+            SignatureCheck(key, signature, message)
+            for key, signature in zip(self.keys, self.signatures, strict=True)
+        )
 
 
 def sign_act(place: Place, kind: int, body: Body, signers: Sequence[PrivateKey]) -> Act:
-    """Make an act. `signers` is the author's key alone, or at level 0 any number of operating (or recovery) keys."""
+    """Make an act. `signers` is the author's key alone, or at level 0 any number of operating (or recovery)
+    keys.
+    """
     keys = sorted(signers, key=lambda key: key.public.pid)
     content = encode(_content_map(place, kind, msgspec.to_builtins(body, builtin_types=(bytes,)), keys))
     message = framed(_SIGN_TAG, content)
@@ -187,7 +201,7 @@ def _check_signers(fields: _Content, keys: tuple[bytes, ...]) -> tuple[bytes, ..
     if len(fields.signers) % 32 or pids != split_ids(fields.signers):
         raise RemoteProtocolError(Fault.BAD_PROOF, "a level-0 act is signed by the keys that it lists")
     # Guards: one key counted several times towards a threshold.
-    if any(a >= b for a, b in zip(pids, pids[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(pids)):
         raise malformed("signers are listed once each, in ascending order")
     return pids
 

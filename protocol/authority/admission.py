@@ -1,11 +1,14 @@
-"""Which acts belong to the set at all: the static rules, judged from an act and the acts that it names by hash.
+"""Which acts belong to the set at all: the static rules, judged from an act and the acts that it names by
+hash.
 
-Admission ("eligible" in authority-rules.md, rule 1) looks at ancestors only. Ancestors are named by hash, so every node that has them decides the
-same, whatever arrived when; what revocations do to an admitted act is the view's business and changes nothing here. The verdict is a value:
-honest neighbors may relay what this node cannot admit yet.
+Admission ("eligible" in authority-rules.md, rule 1) looks at ancestors only. Ancestors are named by hash, so
+every node that has them decides the same, whatever arrived when; what revocations do to an admitted act is
+the view's business and changes nothing here. The verdict is a value: honest neighbors may relay what this
+node cannot admit yet.
 
-Not looked at, on purpose: the clock (an act from the future is quarantined by the machine, which is a delay and no verdict), the targets of
-`despite`, `renews`, `adopts`, `keep` and ANNUL (they may be absent), and siblings (all branches of a fork are admitted, so that the fork shows).
+Not looked at, on purpose: the clock (an act from the future is quarantined by the machine, which is a delay
+and no verdict), the targets of `despite`, `renews`, `adopts`, `keep` and ANNUL (they may be absent), and
+siblings (all branches of a fork are admitted, so that the fork shows).
 """
 
 from __future__ import annotations
@@ -17,7 +20,13 @@ from typing import Protocol
 from protocol.authority.acts import Act, Place
 from protocol.authority.bodies import Kind, RotateRootBody, level_max_for
 from protocol.authority.grants import Grant, read_untrusted_grant
-from protocol.authority.root import Root, is_genesis, operating_pids, read_untrusted_genesis, revealed_commitment
+from protocol.authority.root import (
+    Root,
+    is_genesis,
+    operating_pids,
+    read_untrusted_genesis,
+    revealed_commitment,
+)
 from protocol.credentials.keys import public_key_untrusted
 from protocol.credentials.names import check_friendly_name
 from protocol.credentials.roles import may_issue, roles_fit_level, roles_well_formed
@@ -29,7 +38,7 @@ from protocol.peer_time import hlc_s
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What later acts need to know of an admitted one. `grant` is set for a GRANT, `root` for a ROTATE_ROOT."""
+    """What later acts need of an admitted one: `grant` is set for a GRANT, `root` for a ROTATE_ROOT."""
 
     id: bytes
     place: Place
@@ -93,7 +102,9 @@ Rule = Callable[[Case], str | None]
 
 
 def admit(act: Act, known: Known) -> Verdict:
-    """Judge an act whose signatures hold. The same set of ancestors gives the same verdict, everywhere and for ever."""
+    """Judge an act whose signatures hold. The same set of ancestors gives the same verdict, everywhere and
+    for ever.
+    """
     if act.place.gid != known.gid:
         return Invalid("wrong_group")
     named = (act.place.prev, act.place.cred)
@@ -142,13 +153,11 @@ def rules_for(act: Act) -> tuple[Rule, ...]:
 
 def credential_rules_for(act: Act) -> tuple[Rule, ...]:
     """The rules that need `cred` alone; an evidence bundle, which carries no `prev`, is judged by these."""
-    own = {Kind.GRANT: GRANT_RULES, Kind.ROTATE_ROOT: ROTATION_RULES}.get(Kind(act.kind) if act.kind in _KINDS else None, ())
+    own = _OWN_RULES.get(act.kind, ())
     return (ROOT_RULES if act.place.level == LEVEL_ROOT else MEMBER_RULES) + own
 
 
-_KINDS = frozenset(int(kind) for kind in Kind)
-
-# --- genesis ----------------------------------------------------------------------------------------------------------
+# --- genesis ------------------------------------------------------------------------------------------------
 
 
 def genesis_is_the_groups(case: Case) -> str | None:
@@ -156,7 +165,7 @@ def genesis_is_the_groups(case: Case) -> str | None:
     return None if read_untrusted_genesis(case.act).gid == case.gid else "genesis_is_the_groups"
 
 
-# --- chains of acts ---------------------------------------------------------------------------------------------------
+# --- chains of acts -----------------------------------------------------------------------------------------
 
 
 def first_act_has_no_prev(case: Case) -> str | None:
@@ -169,7 +178,11 @@ def prev_is_same_chain(case: Case) -> str | None:
     if case.prev is None:
         return None
     before = case.prev.place
-    return None if (before.author, before.chain) == (case.place.author, case.place.chain) else "prev_is_same_chain"
+    return (
+        None
+        if (before.author, before.chain) == (case.place.author, case.place.chain)
+        else "prev_is_same_chain"
+    )
 
 
 def seq_follows_prev(case: Case) -> str | None:
@@ -182,7 +195,7 @@ def hlc_rises_along_prev(case: Case) -> str | None:
     return None if case.prev is None or case.place.hlc > case.prev.place.hlc else "hlc_rises_along_prev"
 
 
-# --- under which credential -------------------------------------------------------------------------------------------
+# --- under which credential ---------------------------------------------------------------------------------
 
 
 def cred_is_grant_to_author(case: Case) -> str | None:
@@ -214,7 +227,9 @@ def cred_is_a_root_version(case: Case) -> str | None:
 
 
 def threshold_of_operating_keys(case: Case) -> str | None:
-    """Enough distinct keys of that version's operating set signed, and nobody else; a rotation has rules of its own."""
+    """Enough distinct keys of that version's operating set signed, and nobody else; a rotation has rules of
+    its own.
+    """
     if case.act.kind == Kind.ROTATE_ROOT:
         return None
     root = case.cred.root if case.cred is not None else None
@@ -224,7 +239,7 @@ def threshold_of_operating_keys(case: Case) -> str | None:
     return None if known and len(case.act.signers) >= root.threshold else "threshold_of_operating_keys"
 
 
-# --- grants -----------------------------------------------------------------------------------------------------------
+# --- grants -------------------------------------------------------------------------------------------------
 
 
 def _granted(case: Case) -> Grant:
@@ -240,7 +255,11 @@ def grant_level_is_junior(case: Case) -> str | None:
 def grant_roles_fit_level(case: Case) -> str | None:
     """The roles are listed once each, ascending, and the most senior one has the level's band."""
     grant = _granted(case)
-    return None if roles_well_formed(grant.roles) and roles_fit_level(grant.roles, grant.level) else "grant_roles_fit_level"
+    return (
+        None
+        if roles_well_formed(grant.roles) and roles_fit_level(grant.roles, grant.level)
+        else "grant_roles_fit_level"
+    )
 
 
 def grant_window_is_a_period(case: Case) -> str | None:
@@ -264,7 +283,7 @@ def grant_friendly_name_is_text(case: Case) -> str | None:
     return None
 
 
-# --- rotations --------------------------------------------------------------------------------------------------------
+# --- rotations ----------------------------------------------------------------------------------------------
 
 
 def _rotation(case: Case) -> RotateRootBody:
@@ -274,7 +293,11 @@ def _rotation(case: Case) -> RotateRootBody:
 
 def rotation_is_by_the_root(case: Case) -> str | None:
     """Only level 0 rotates; genesis has rules of its own."""
-    return None if case.place.level == LEVEL_ROOT and _rotation(case).from_version >= 1 else "rotation_is_by_the_root"
+    return (
+        None
+        if case.place.level == LEVEL_ROOT and _rotation(case).from_version >= 1
+        else "rotation_is_by_the_root"
+    )
 
 
 def rotation_reveals_the_recovery_set(case: Case) -> str | None:
@@ -283,7 +306,11 @@ def rotation_reveals_the_recovery_set(case: Case) -> str | None:
     if root is None:
         return "rotation_reveals_the_recovery_set"
     revealed = revealed_commitment(body.revealed, body.revealed_threshold)
-    return None if revealed == root.commitment and body.from_version == root.version else "rotation_reveals_the_recovery_set"
+    return (
+        None
+        if revealed == root.commitment and body.from_version == root.version
+        else "rotation_reveals_the_recovery_set"
+    )
 
 
 def rotation_is_signed_by_recovery_keys(case: Case) -> str | None:
@@ -301,8 +328,18 @@ def rotation_changes_the_operating_set(case: Case) -> str | None:
 
 
 GENESIS_RULES: tuple[Rule, ...] = (genesis_is_the_groups,)
-CHAIN_RULES: tuple[Rule, ...] = (first_act_has_no_prev, prev_is_same_chain, seq_follows_prev, hlc_rises_along_prev)
-MEMBER_RULES: tuple[Rule, ...] = (cred_is_grant_to_author, cred_gives_the_level, hlc_inside_cred, kind_allowed_for_level)
+CHAIN_RULES: tuple[Rule, ...] = (
+    first_act_has_no_prev,
+    prev_is_same_chain,
+    seq_follows_prev,
+    hlc_rises_along_prev,
+)
+MEMBER_RULES: tuple[Rule, ...] = (
+    cred_is_grant_to_author,
+    cred_gives_the_level,
+    hlc_inside_cred,
+    kind_allowed_for_level,
+)
 ROOT_RULES: tuple[Rule, ...] = (cred_is_a_root_version, threshold_of_operating_keys)
 GRANT_RULES: tuple[Rule, ...] = (
     grant_level_is_junior,
@@ -317,3 +354,4 @@ ROTATION_RULES: tuple[Rule, ...] = (
     rotation_is_signed_by_recovery_keys,
     rotation_changes_the_operating_set,
 )
+_OWN_RULES: dict[int, tuple[Rule, ...]] = {Kind.GRANT: GRANT_RULES, Kind.ROTATE_ROOT: ROTATION_RULES}

@@ -1,8 +1,10 @@
-"""What each kind of act says: one checked struct per kind, and the table that ties a kind's code to the least role that may sign it.
+"""What each kind of act says: one checked struct per kind, and the table that ties a kind's code to the least
+role that may sign it.
 
-The formats are final. Rules for changing them: a field is never removed, renamed or given another meaning; a new field is optional and old readers
-carry it unread; a new kind takes a free code in the range of the least role that may sign it, and old nodes admit, carry and digest it without
-acting on it (design section 5). Byte strings that list ids are concatenations of 32-byte ids.
+The formats are final. Rules for changing them: a field is never removed, renamed or given another meaning; a
+new field is optional and old readers carry it unread; a new kind takes a free code in the range of the least
+role that may sign it, and old nodes admit, carry and digest it without acting on it (design section 5). Byte
+strings that list ids are concatenations of 32-byte ids.
 """
 
 from __future__ import annotations
@@ -75,12 +77,14 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The root of the body types."""
 
 
-class GrantBody(Body):
-    """Makes a key a member: `key` gets `level` and `roles` for the window `start` … `end` (seconds UTC, both included).
+class GrantBody(Body, frozen=True, omit_defaults=True, kw_only=True):
+    """Makes a key a member: `key` gets `level` and `roles` for the window `start` … `end` (seconds UTC, both
+    included).
 
-    `wanted` is the life in seconds that was asked for (0: as long as possible), from which a renewal starts; `der` is the SHA-256 of the GMC;
-    `store` tells whether act and GMC were published together. `renews` names the grant that this one continues; `adopts` with `keep`, `despite`
-    and `via` are read by later evaluation rules.
+    `wanted` is the life in seconds that was asked for (0: as long as possible), from which a renewal starts;
+    `der` is the SHA-256 of the GMC; `store` tells whether act and GMC were published together. `renews` names
+    the grant that this one continues; `adopts` with `keep`, `despite` and `via` are read by later evaluation
+    rules.
     """
 
     key: Key
@@ -100,8 +104,10 @@ class GrantBody(Body):
     via: Id | None = None
 
 
-class InviteBody(Body):
-    """Lets whoever proves a secret become a member until `not_after`: a public key (code) or a sealed password."""
+class InviteBody(Body, frozen=True, omit_defaults=True, kw_only=True):
+    """Lets whoever proves a secret become a member until `not_after`: a public key (code) or a sealed
+    password.
+    """
 
     key: Key | None = None
     sealed: Annotated[bytes, Meta(max_length=4096)] = b""
@@ -111,8 +117,10 @@ class InviteBody(Body):
     uses: Annotated[int, Meta(ge=1, le=65_535)] = 1
 
 
-class RevokeBody(Body):
-    """Shared by REVOKE_CREDENTIAL and REVOKE_KEY: `key` loses what it was granted, but for its acts in the ancestry of `keep`."""
+class RevokeBody(Body, frozen=True, omit_defaults=True, kw_only=True):
+    """Shared by REVOKE_CREDENTIAL and REVOKE_KEY: `key` loses what it was granted, but for its acts in the
+    ancestry of `keep`.
+    """
 
     key: Key
     keep: Keep = b""
@@ -122,28 +130,28 @@ class RevokeBody(Body):
     manifest: Id | None = None
 
 
-class RevokeCredentialBody(RevokeBody):
+class RevokeCredentialBody(RevokeBody, frozen=True, omit_defaults=True, kw_only=True):
     """Removes a member; a later grant may bring the key back."""
 
 
-class RevokeKeyBody(RevokeBody):
+class RevokeKeyBody(RevokeBody, frozen=True, omit_defaults=True, kw_only=True):
     """Removes a key for ever."""
 
 
-class ResignBody(Body):
+class ResignBody(Body, frozen=True, omit_defaults=True, kw_only=True):
     """The author gives up its own membership."""
 
     keep: Keep = b""
     reason: Reason = ""
 
 
-class AnnulBody(Body):
+class AnnulBody(Body, frozen=True, omit_defaults=True, kw_only=True):
     """Takes back one act of a larger level."""
 
     act: Id
 
 
-class PropertiesBody(Body):
+class PropertiesBody(Body, frozen=True, omit_defaults=True, kw_only=True):
     """The group's properties; the whole set each time, of which the largest (hlc, id) counts."""
 
     friendly: FriendlyName = ""
@@ -156,11 +164,13 @@ class PropertiesBody(Body):
     extra: Annotated[dict[str, Any], Meta(max_length=PROPERTIES_EXTRA_MAX)] = {}
 
 
-class RotateRootBody(Body):
-    """Installs a root version; `from_version` 0 is genesis, whose fields `grc`, `classifier`, `nonce` and `created` no later one has.
+class RotateRootBody(Body, frozen=True, omit_defaults=True, kw_only=True):
+    """Installs a root version; `from_version` 0 is genesis, whose fields `grc`, `classifier`, `nonce` and
+    `created` no later one has.
 
-    `operating` lists the raw keys that sign level-0 acts (ascending), `threshold` how many of them it takes, `next` commits to the recovery set
-    that may sign the next rotation. A rotation reveals the set that the version before committed to.
+    `operating` lists the raw keys that sign level-0 acts (ascending), `threshold` how many of them it takes,
+    `next` commits to the recovery set that may sign the next rotation. A rotation reveals the set that the
+    version before committed to.
     """
 
     from_version: Annotated[int, Meta(ge=0, le=65_535)]
@@ -171,14 +181,16 @@ class RotateRootBody(Body):
     classifier: Annotated[str, Meta(max_length=CLASSIFIER_CHARACTERS_MAX)] = ""
     nonce: Id | None = None
     created: Hlc = 0
-    certificates: Annotated[list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]], Meta(max_length=ROOT_KEYS_MAX)] = []
+    certificates: Annotated[
+        list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]], Meta(max_length=ROOT_KEYS_MAX)
+    ] = []
     revealed: Keys = b""
     revealed_threshold: Annotated[int, Meta(ge=0, le=ROOT_KEYS_MAX)] = 0
     keep: Keep = b""
     kept: Id | None = None
 
 
-class UnknownBody(Body):
+class UnknownBody(Body, frozen=True, omit_defaults=True, kw_only=True):
     """A kind that this version does not know; its fields stay in the bytes."""
 
 
@@ -193,5 +205,6 @@ BODIES: dict[int, type[Body]] = {
     Kind.RESIGN: ResignBody,
 }
 
-# Fields that hold lists of 32-byte ids or keys: their length must be a multiple of 32, which msgspec cannot say.
+# Fields that hold lists of 32-byte ids or keys: their length must be a multiple of 32, which msgspec cannot
+# say.
 LISTS_OF_32 = ("keep", "despite", "adopts", "operating", "revealed")

@@ -1,8 +1,9 @@
 """Evidence bundles: what proves one grant to somebody who holds nothing of the group but its name.
 
-A bundle is the canonical map `{acts, ders}`: the genesis act, then the grants from the root's down to the subject's, and the certificates root
-first. It carries no `prev`: its acts are judged by the rules that need `cred` alone, so it proves a membership and opens a link, but its acts do
-not enter the set (they arrive by reconciliation, with their chains). One object serves the handshake, pickup and the invitation.
+A bundle is the canonical map `{acts, ders}`: the genesis act, then the grants from the root's down to the
+subject's, and the certificates root first. It carries no `prev`: its acts are judged by the rules that need
+`cred` alone, so it proves a membership and opens a link, but its acts do not enter the set (they arrive by
+reconciliation, with their chains). One object serves the handshake, pickup and the invitation.
 
 Source: design section 5 "Evidence bundle"; authority-rules.md "Why some of it is so".
 """
@@ -31,13 +32,21 @@ from protocol.limits import ACT_BYTES_MAX, BUNDLE_BYTES_MAX, CERTIFICATE_BYTES_M
 
 
 class _Form(msgspec.Struct, frozen=True):
-    acts: Annotated[list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]], Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX)]
-    ders: Annotated[list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]], Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX)]
+    acts: Annotated[
+        list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]],
+        Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX),
+    ]
+    ders: Annotated[
+        list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]],
+        Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose form, nesting and agreement are checked; `checks()` are the signatures that must hold besides."""
+    """A bundle whose form, nesting and agreement are checked; `checks()` are the signatures that must hold
+    besides.
+    """
 
     raw: bytes
     root: Root
@@ -65,7 +74,8 @@ class Bundle:
 def decode_untrusted_bundle(raw: bytes, *, authority: bytes) -> Bundle:
     """Decode a bundle from anywhere for the group whose id begins with `authority` (20 bytes, or all 32).
 
-    Raises: RemoteProtocolError (MALFORMED, WRONG_GROUP, BAD_EVIDENCE …), and nothing else. The caller verifies `checks()`.
+    Raises: RemoteProtocolError (MALFORMED, WRONG_GROUP, BAD_EVIDENCE …), and nothing else. The caller
+    verifies `checks()`.
     """
     form = decode_untrusted_struct(raw, _Form, bytes_max=BUNDLE_BYTES_MAX)
     acts = tuple(decode_untrusted_act(act) for act in form.acts)
@@ -129,10 +139,13 @@ def encode_bundle(acts: Sequence[bytes], ders: Sequence[bytes]) -> bytes:
     return encode({"acts": list(acts), "ders": list(ders)})
 
 
-def make_bundle(view: View, grant: Grant, raw_of: Callable[[bytes], bytes | None], leaf_der: bytes | None = None) -> bytes | None:
+def make_bundle(
+    view: View, grant: Grant, raw_of: Callable[[bytes], bytes | None], leaf_der: bytes | None = None
+) -> bytes | None:
     """The bundle of a grant of the view, or None when a certificate on its path has not been delivered.
 
-    `raw_of` reads an element's bytes by id; `leaf_der` is the grant's own certificate when it is not published.
+    `raw_of` reads an element's bytes by id; `leaf_der` is the grant's own certificate when it is not
+    published.
     """
     if view.root is None:
         return None

@@ -1,8 +1,9 @@
 """The elements of AUTH, the replicated set: acts, and the certificates that go with grants.
 
-A certificate is an element of its own, so that a grant can be known to all while its certificate travels by hand (no store flag). It is the
-canonical array `[act id, issuer key, DER]`; its id is `tagged_hash("peerd/der-id/1", act id, DER)`, which leaves the issuer's key out: the key is
-there so that the signature can be checked on any thread, and admission compares it with the act's author.
+A certificate is an element of its own, so that a grant can be known to all while its certificate travels by
+hand (no store flag). It is the canonical array `[act id, issuer key, DER]`; its id is
+`tagged_hash("peerd/der-id/1", act id, DER)`, which leaves the issuer's key out: the key is there so that the
+signature can be checked on any thread, and admission compares it with the act's author.
 
 Source: design section 5, "The GMC's DER is an element of AUTH of its own".
 """
@@ -16,14 +17,16 @@ from dataclasses import dataclass
 from protocol.authority.acts import Act, act_of_parts
 from protocol.authority.admission import Admitted, Deferred, Invalid, Known
 from protocol.codec import decode_untrusted, encode
-from protocol.credentials.certificates import Certificate, CertificateKind, build_grc, decode_untrusted_certificate
+from protocol.credentials.certificates import Certificate, build_grc, decode_untrusted_certificate
 from protocol.credentials.keys import PrivateKey, PublicKey, SignatureCheck, public_key_untrusted
 from protocol.credentials.names import name_of_group
+from protocol.credentials.profile import Kind as CertificateKind
 from protocol.errors import malformed
 from protocol.ids import ACT_ID_BYTES, tagged_hash
 from protocol.limits import ACT_BYTES_MAX, LEVEL_ROOT
 
 _ID_TAG = "peerd/der-id/1"
+_ARRAY_OF_THREE = 0x93  # msgpack's first byte of an array of three
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,9 @@ def make_der(act_id: bytes, issuer: PublicKey, der: bytes) -> Der:
 
 
 def decode_untrusted_element(raw: bytes) -> Element:
-    """Decode an element of either sort from anywhere and check its form. Raises: RemoteProtocolError, and nothing else."""
+    """Decode an element of either sort from anywhere and check its form. Raises: RemoteProtocolError, and
+    nothing else.
+    """
     outer = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
     if type(outer) is not list or not all(type(part) is bytes for part in outer):
         raise malformed("an element is an array of byte strings")
@@ -81,21 +86,36 @@ def der_bytes(raw: bytes) -> bytes:
     return der
 
 
+def stored_is_der(raw: bytes) -> bool:
+    """Whether stored bytes are a certificate's (an array of three) and not an act's (an array of two)."""
+    return raw[0] == _ARRAY_OF_THREE
+
+
+def stored_der_ids(raw: bytes) -> tuple[bytes, bytes]:
+    """The element id and the act id of a stored certificate, without parsing the certificate again."""
+    act_id, _, der = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
+    return tagged_hash(_ID_TAG, act_id, der), act_id
+
+
 def make_grc(genesis: Admitted, key: PrivateKey) -> Der:
-    """The root certificate of a group; everything in it follows from genesis, and Ed25519 signs without randomness."""
+    """The root certificate of a group; everything in it follows from genesis, and Ed25519 signs without
+    randomness.
+    """
     root = genesis.root
     assert root is not None
     name = str(name_of_group(root.gid, root.classifier))
     return make_der(genesis.id, key.public, build_grc(root.gid, name, root.window, key))
 
 
-# --- does a certificate belong to its act? ----------------------------------------------------------------------------
+# --- does a certificate belong to its act? ------------------------------------------------------------------
 
 DerRule = Callable[[Der, Admitted], str | None]
 
 
 def admit_der(der: Der, known: Known) -> Deferred | Invalid | None:
-    """Judge a certificate whose signature holds; None means that it counts (design section 5, "A DER from anywhere counts iff …")."""
+    """Judge a certificate whose signature holds; None means that it counts (design section 5, "A DER from
+    anywhere counts iff …").
+    """
     act = known.admitted(der.act_id)
     if act is None:
         return Deferred((der.act_id,))
@@ -114,25 +134,53 @@ def der_agrees_with_the_act(der: Der, act: Admitted) -> str | None:
     """Group, level, roles, name, period, serial number and subject key are the act's, one by one."""
     assert act.grant is not None
     grant, cert = act.grant, der.certificate
-    said = (cert.kind, cert.gid, cert.level, cert.roles, cert.peer_name, cert.window, cert.serial, cert.key.raw)
-    granted = (CertificateKind.GMC, grant.gid, grant.level, grant.roles, str(grant.peer_name), grant.window, grant.serial, grant.key.raw)
+    said = (
+        cert.kind,
+        cert.gid,
+        cert.level,
+        cert.roles,
+        cert.peer_name,
+        cert.window,
+        cert.serial,
+        cert.key.raw,
+    )
+    granted = (
+        CertificateKind.GMC,
+        grant.gid,
+        grant.level,
+        grant.roles,
+        str(grant.peer_name),
+        grant.window,
+        grant.serial,
+        grant.key.raw,
+    )
     return None if said == granted else "der_agrees_with_the_act"
 
 
 def der_is_signed_by_the_author(der: Der, act: Admitted) -> str | None:
-    """The key that signed the certificate is the act's author's; at level 0 authorship is a set of keys, and the chain check pins the root's."""
+    """The key that signed the certificate is the act's author's; at level 0 authorship is a set of keys, and
+    the chain check pins the root's.
+    """
     if act.place.level == LEVEL_ROOT:
         return None
     return None if der.issuer_key.pid == act.place.author else "der_is_signed_by_the_author"
 
 
 def grc_belongs_to_genesis(der: Der, act: Admitted) -> str | None:
-    """Only a genesis has a certificate besides grants: the root certificate, with nothing in it that genesis does not say."""
+    """Only a genesis has a certificate besides grants: the root certificate, with nothing in it that genesis
+    does not say.
+    """
     root, cert = act.root, der.certificate
     if root is None or root.version != 1 or cert.kind is not CertificateKind.GRC:
         return "grc_belongs_to_genesis"
     said = (cert.gid, cert.key.raw, der.issuer_key.raw, cert.window, cert.peer_name)
-    expected = (root.gid, root.grc.raw, root.grc.raw, root.window, str(name_of_group(root.gid, root.classifier)))
+    expected = (
+        root.gid,
+        root.grc.raw,
+        root.grc.raw,
+        root.window,
+        str(name_of_group(root.gid, root.classifier)),
+    )
     return None if said == expected else "grc_belongs_to_genesis"
 
 

@@ -48,7 +48,9 @@ class Grant:
         return serial_of(self.author, self.chain, self.seq, self.pid)
 
     def rank(self) -> tuple[int, int, bytes]:
-        """The order of "current": smallest level, then latest start, then act id (design section 5). The smallest rank wins."""
+        """The order of "current": smallest level, then latest start, then act id (design section 5). The
+        smallest rank wins.
+        """
         return (self.level, -self.window.start, self.act_id)
 
     def gmc_facts(self, issuer: PublicKey) -> GmcFacts:

@@ -1,14 +1,18 @@
-"""Issuing credentials: the rule set of PeerGroupIssueCredentials, as a pure function of the view, the issuer and the request.
+"""Issuing credentials: the rule set of PeerGroupIssueCredentials, as a pure function of the view, the issuer
+and the request.
 
-`plan_grant` decides and refuses, `write_grant` makes the act and its certificate. Nothing changes before both are done, so a refused call leaves no
-trace. Each refusal has the original's name (windows-grouping.md 3.6, "Preconditions and checks").
+`plan_grant` decides and refuses, `write_grant` makes the act and its certificate. Nothing changes before both
+are done, so a refused call leaves no trace. Each refusal has the original's name (windows-grouping.md 3.6,
+"Preconditions and checks").
 
-* Subject known, no info: a renewal with the same key, name, role, level and wanted duration, clamped to the issuer's end.
+* Subject known, no info: a renewal with the same key, name, role, level and wanted duration, clamped to the
+  issuer's end.
 * Subject known, info given: what the info leaves open stays as it is.
 * Subject unknown: info with the public key (an identity document) is needed.
 
-Differs: a start in the info may lie in the future, and the issuer fields are not even accepted as arguments here: the API ignores them.
-Lowering a level, or ending one sooner, is refused (`needs-revocation`): the older, better certificate would stay good.
+Differs: a start in the info may lie in the future, and the issuer fields are not even accepted as arguments
+here: the API ignores them. Lowering a level, or ending one sooner, is refused (`needs-revocation`): the
+older, better certificate would stay good.
 """
 
 from __future__ import annotations
@@ -33,7 +37,9 @@ from protocol.peer_time import Window, hlc_ms, hlc_s
 
 @dataclass(frozen=True, slots=True)
 class CredentialInfo:
-    """What a caller wants changed; None leaves it as it is. Times are seconds UTC, `valid_s` a life in seconds from now."""
+    """What a caller wants changed; None leaves it as it is. Times are seconds UTC, `valid_s` a life in
+    seconds from now.
+    """
 
     friendly_name: str | None = None
     role: int | None = None
@@ -85,15 +91,25 @@ class Plan:
     renews: bytes | None
 
 
-def choose_issuer(view: View, own: PrivateKey, root: PrivateKey | None, request: IssueRequest, at_s: int) -> Issuer:
+def choose_issuer(
+    view: View, own: PrivateKey, root: PrivateKey | None, request: IssueRequest, at_s: int
+) -> Issuer:
     """Who signs: this member's current credential, or the group's root key on request."""
     if request.as_root:
         if root is None or view.root is None:
-            raise RuleError("no-key-access", "this daemon does not hold the group's root key", hint="issue on the creator's machine")
+            raise RuleError(
+                "no-key-access",
+                "this daemon does not hold the group's root key",
+                hint="issue on the creator's machine",
+            )
         return Issuer(root, LEVEL_ROOT, view.root.rotation, None)
     grant = view.current(own.public.pid, at_s)
     if grant is None:
-        raise RuleError("not-authorized", "this identity holds no credential of the group that is valid now", hint="peerd status")
+        raise RuleError(
+            "not-authorized",
+            "this identity holds no credential of the group that is valid now",
+            hint="peerd status",
+        )
     return Issuer(own, grant.level, grant.act_id, grant)
 
 
@@ -132,16 +148,22 @@ def _check_clock(view: View, hlc: int) -> None:
     if behind_ms > HLC_AHEAD_MS_MAX:
         raise RuleError(
             "clock-not-trusted",
-            f"this machine's clock is {behind_ms // 1000} seconds behind the latest act of the group; nothing is signed with it",
+            f"this machine's clock is {behind_ms // 1000} seconds behind the group's latest act",
             hint="set the clock, or repeat the call with --trust-clock if the clock is right",
         )
 
 
 def _check_issuer(issuer: Issuer, hlc: int) -> None:
     if not issues(issuer.level):
-        raise RuleError("not-authorized", "a plain member may not issue credentials", hint="ask an administrator: peerd member list")
+        raise RuleError(
+            "not-authorized",
+            "a plain member may not issue credentials",
+            hint="ask an administrator: peerd member list",
+        )
     if not issuer.window.holds(hlc_s(hlc)):
-        raise RuleError("not-authorized", "the issuer's own credential is not valid at this time", hint="peerd status")
+        raise RuleError(
+            "not-authorized", "the issuer's own credential is not valid at this time", hint="peerd status"
+        )
 
 
 def _known_subject(view: View, request: IssueRequest) -> Grant | None:
@@ -162,7 +184,10 @@ def _subject_key(base: Grant | None, request: IssueRequest) -> PublicKey:
         raise RuleError("key-mismatch", f"the document's key is not the key of {request.subject}")
     if base is not None:
         if request.key is not None and request.key.raw != base.key.raw:
-            raise RuleError("key-mismatch", f"{request.subject} is known with another key; a credential never changes its subject's key")
+            raise RuleError(
+                "key-mismatch",
+                f"{request.subject} is known with another key; a credential never changes its subject's key",
+            )
         return base.key
     if request.info is None and request.key is None:
         raise RuleError(
@@ -201,16 +226,20 @@ def _level_and_roles(issuer: Issuer, base: Grant | None, info: CredentialInfo) -
     if not may_issue(issuer.level, level):
         raise RuleError(
             "not-authorized",
-            f"a credential of level {issuer.level} may not issue one of level {level} ({", ".join(role_names(roles))})",
+            f"a credential of level {issuer.level} may not issue one of level {level} ({_said(roles)})",
             hint="ask somebody more senior: peerd member list",
         )
     if base is not None and level > base.level:
         raise RuleError(
             "needs-revocation",
-            f"the subject is {", ".join(role_names(base.roles))} at level {base.level}; a lower credential would not take that away",
+            f"the subject is {_said(base.roles)} at level {base.level}; a lower one takes nothing away",
             hint="wait until the better credential has ended",
         )
     return level, roles
+
+
+def _said(roles: tuple[int, ...]) -> str:
+    return ", ".join(role_names(roles))
 
 
 def _friendly_name(base: Grant | None, info: CredentialInfo) -> str:
@@ -219,13 +248,19 @@ def _friendly_name(base: Grant | None, info: CredentialInfo) -> str:
     return "" if base is None else base.friendly_name
 
 
-def _period(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, level: int, hlc: int) -> tuple[Window, int]:
-    """The window and the wanted life. A life counts from the act; the start lies a little before it, for clocks that lag."""
+def _period(
+    view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, level: int, hlc: int
+) -> tuple[Window, int]:
+    """The window and the wanted life. A life counts from the act; the start lies a little before it, for
+    clocks that lag.
+    """
     now_s = hlc_s(hlc)
     start = _start(issuer, base, info, now_s)
     end, wanted = _end(view, issuer, base, info, now_s)
     if end <= max(start, now_s):
-        raise RuleError("invalid-time-period", "the credential would end before it begins, or has ended already")
+        raise RuleError(
+            "invalid-time-period", "the credential would end before it begins, or has ended already"
+        )
     if base is not None and base.level == level and end < base.window.end and base.window.holds(now_s):
         if info.not_after is None and info.valid_s is None:
             raise RuleError(
@@ -246,9 +281,14 @@ def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int)
     if info.not_before is None:
         return max(now_s - BACKDATING_S, issuer.window.start, after + 1)
     if info.not_before <= after:
-        raise RuleError("invalid-time-period", "the start must be later than the start of the subject's current credential")
+        raise RuleError(
+            "invalid-time-period",
+            "the start must be later than the start of the subject's current credential",
+        )
     if info.not_before < issuer.window.start:
-        raise RuleError("invalid-time-period", "the start lies before the start of the issuer's own credential")
+        raise RuleError(
+            "invalid-time-period", "the start lies before the start of the issuer's own credential"
+        )
     return info.not_before
 
 

@@ -1,7 +1,9 @@
-"""The root of a group: genesis, the name that follows from it, and the commitment to the keys that may replace it.
+"""The root of a group: genesis, the name that follows from it, and the commitment to the keys that may
+replace it.
 
-Genesis is the rotation 0 → 1. The group id is a hash of its whole body, so whoever steals the first root key cannot make another genesis for the
-same group. The envelope around that body (chain, time, signer) is a function of the body: one group id has one genesis act, whoever signs it again.
+Genesis is the rotation 0 → 1. The group id is a hash of its whole body, so whoever steals the first root key
+cannot make another genesis for the same group. The envelope around that body (chain, time, signer) is a
+function of the body: one group id has one genesis act, whoever signs it again.
 
 Source: design section 5 "Root"; authority-rules.md "Why some of it is so".
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import Kind, RotateRootBody
@@ -27,7 +30,9 @@ _CHAIN_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """One root version as evaluation needs it. `operating` holds pids, `rotation` the id of the act that installed it."""
+    """One root version as evaluation needs it. `operating` holds pids, `rotation` the id of the act that
+    installed it.
+    """
 
     gid: bytes
     version: int
@@ -65,7 +70,9 @@ def gid_of(act: Act) -> bytes:
     return tagged_hash(_GID_TAG, encode(act.body_map))
 
 
-def make_genesis(*, grc: PrivateKey, classifier: str, recovery: Sequence[PublicKey], nonce: bytes, created: int) -> Act:
+def make_genesis(
+    *, grc: PrivateKey, classifier: str, recovery: Sequence[PublicKey], nonce: bytes, created: int
+) -> Act:
     """Sign the genesis of a group whose operating set is its root key alone.
 
     `nonce` is 32 random bytes, `created` an hlc. One recovery key of `recovery` suffices to replace the root.
@@ -86,7 +93,16 @@ def make_genesis(*, grc: PrivateKey, classifier: str, recovery: Sequence[PublicK
 
 
 def _genesis_place(gid: bytes, nonce: bytes, created: int) -> Place:
-    return Place(gid=gid, author=gid, chain=nonce[:_CHAIN_BYTES], seq=1, prev=None, level=LEVEL_ROOT, cred=None, hlc=created)
+    return Place(
+        gid=gid,
+        author=gid,
+        chain=nonce[:_CHAIN_BYTES],
+        seq=1,
+        prev=None,
+        level=LEVEL_ROOT,
+        cred=None,
+        hlc=created,
+    )
 
 
 def is_genesis(act: Act) -> bool:
@@ -95,11 +111,18 @@ def is_genesis(act: Act) -> bool:
 
 
 def read_untrusted_genesis(act: Act) -> Root:
-    """Check that a genesis is the one that its group id names. Raises: RemoteProtocolError, and nothing else."""
+    """Check that a genesis is the one its group id names. Raises: RemoteProtocolError, and nothing else."""
     body = act.body
     if not (isinstance(body, RotateRootBody) and body.from_version == 0):
         raise malformed("not a genesis")
-    if body.grc is None or body.nonce is None or body.revealed or body.certificates or body.keep or body.kept is not None:
+    if (
+        body.grc is None
+        or body.nonce is None
+        or body.revealed
+        or body.certificates
+        or body.keep
+        or body.kept is not None
+    ):
         raise malformed("a genesis has a root key and a nonce, and nothing of a rotation")
     gid = gid_of(act)
     if act.place != _genesis_place(gid, body.nonce, body.created) or act.ext is not None:
@@ -121,12 +144,12 @@ def read_untrusted_genesis(act: Act) -> Root:
 
 
 def operating_pids(body: RotateRootBody) -> tuple[bytes, ...]:
-    """The pids of a version's operating keys. Raises: RemoteProtocolError for a list that is empty, repeats a key or is too short for its threshold."""
+    """The pids of a version's operating keys. Raises: RemoteProtocolError for a list that is empty, repeats a
+    key or is too short for its threshold.
+    """
     raws = split_ids(body.operating)
-    if not raws or any(a >= b for a, b in zip(raws, raws[1:], strict=False)):
+    if not raws or any(a >= b for a, b in pairwise(raws)):
         raise malformed("an operating set lists its keys once each, in ascending order")
     if body.threshold > len(raws):
         raise malformed("a threshold larger than its set")
     return tuple(public_key_untrusted(raw).pid for raw in raws)
-
-

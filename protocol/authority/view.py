@@ -1,11 +1,13 @@
 """What a set of admitted acts means: who is a member, with which credential, under which properties.
 
-The view is a function of the set. `add` and `add_der` only collect, and every question is answered by an order over content (levels, hlc, ids), so
-any order of adding gives the same answers; the tests shuffle. Acts of a kind that this release does not evaluate are carried and counted, nothing
-more: INVITE, the revocations, ANNUL, RESIGN, rotations after genesis, and kinds from the future.
+The view is a function of the set. `add` and `add_der` only collect, and every question is answered by an
+order over content (levels, hlc, ids), so any order of adding gives the same answers; the tests shuffle. Acts
+of a kind that this release does not evaluate are carried and counted, nothing more: INVITE, the revocations,
+ANNUL, RESIGN, rotations after genesis, and kinds from the future.
 
-Effective here: an act whose `cred` is effective, down to genesis. Live: the same, since nothing is revoked yet. Membership: a live grant whose
-window holds now and whose certificate is held (design section 5, "Membership means").
+Effective here: an act whose `cred` is effective, down to genesis. Live: the same, since nothing is revoked
+yet. Membership: a live grant whose window holds now and whose certificate is held (design section 5,
+"Membership means").
 """
 
 from __future__ import annotations

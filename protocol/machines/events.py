@@ -1,0 +1,186 @@
+"""What goes into the group's machine and what comes out: closed unions of frozen dataclasses.
+
+Inputs are past ("this happened") or commands ("a user wants"), outputs are imperative. The driver performs
+outputs only after the transaction in which they were decided is durable: commit, then speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from protocol.authority.bundle import Bundle
+from protocol.authority.elements import Element
+from protocol.authority.issuing import IssueRequest
+from protocol.credentials.keys import PublicKey
+from protocol.wire.messages import Message
+
+LinkId = int
+
+
+# --- inputs -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A connection has proved its identity and membership. `address` is the one dialled, None when the
+    neighbor called.
+
+    `bundle` is the evidence that the neighbor showed, `exporter` the connection's 32 bytes of keying
+    material.
+    """
+
+    link: LinkId
+    key: PublicKey
+    node_id: bytes
+    address: str | None
+    bundle: Bundle | None
+    exporter: bytes = field(repr=False)
+
+    @property
+    def dialled(self) -> bool:
+        """Whether this node made the connection."""
+        return self.address is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """A connection is gone, whoever closed it."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message on a member link; `elements` are those inside it, decoded, and every signature of theirs has
+    been verified.
+    """
+
+    link: LinkId
+    message: Message
+    elements: tuple[Element, ...] = ()
+
+
+class DialOutcome(StrEnum):
+    """Why a dial came to no link."""
+
+    UNREACHABLE = "unreachable"  # no connection, or it broke
+    NOTHING = "nothing"  # an answer, but nothing for us there
+    MYSELF = "myself"  # our own listener
+    INCOMPATIBLE = "incompatible"  # the versions do not meet
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """A dial that the machine asked for came to no link."""
+
+    address: str
+    outcome: DialOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Verified evidence of a newer credential of our own; `how` it came: "pickup" or "invitation"."""
+
+    bundle: Bundle
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """A user wants links to these addresses (`host:port`); `only` means to these alone, `listens` where this
+    node can be dialled.
+    """
+
+    addresses: tuple[str, ...]
+    only: bool = False
+    listens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """A user wants no links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A user wants credentials issued: all of them or none."""
+
+    requests: tuple[IssueRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetProperties:
+    """A user wants properties changed; the keys are fields of PropertiesBody."""
+
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Nothing happened but the time; sent at `next_deadline()`."""
+
+
+Input = (
+    LinkUp | LinkDown | Received | DialFailed | Adopt | Connect | Disconnect | Issue | SetProperties | Tick
+)
+
+
+# --- outputs ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put a message in a link's outbox. A droppable one may be left out when the outbox is full:
+    reconciliation mends it.
+    """
+
+    link: LinkId
+    message: Message
+    droppable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Say Bye with this reason (errors.Fault or messages.ByeReason), flush, and close the connection."""
+
+    link: LinkId
+    reason: int
+    referrals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Try to make a connection to this address; answered by LinkUp or DialFailed."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that an application may want to know; it has been noted in the event log under `number`."""
+
+    number: int
+    kind: str
+    at_ms: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to a command; its type depends on the command."""
+
+    value: object
+
+
+Output = Send | Close | Dial | Notice | Result
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """One issued credential: the grant's act id, and the evidence that an invitation carries."""
+
+    grant_id: bytes
+    bundle: bytes = field(repr=False)

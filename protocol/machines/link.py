@@ -1,0 +1,162 @@
+"""Links: the neighbor relations of one node in one group, from Open to Bye.
+
+A link exists once both sides have proved themselves (connect.py). Each side first says Open: where it
+listens, whom else to try, and the digest of its AUTH set. After that silence is bounded: whoever has said
+nothing for 15 seconds says KeepAlive with its digest, and a link from which nothing has come for 35 seconds
+is dead.
+
+Conflicts. Two links between the same two nodes: the one dialled by the smaller node id stays; if one side
+dialled both, the newer stays, since a node dials again only when the older is of no use to it. No room: Bye
+with referrals. A neighbor whose membership ended: Bye, checked whenever authority changed and at least every
+60 seconds.
+
+Not here: when to dial (dialling.py), what differs between the sets (synchronize.py). Source: design sections
+7 and 8; protocol-study 1.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from protocol.authority.bundle import Bundle
+from protocol.credentials.keys import PublicKey
+from protocol.limits import KEEPALIVE_MS, LINK_SILENT_MS_MAX, LINKS_MAX, MEMBERSHIP_RECHECK_MS, REFERRALS_MAX
+from protocol.machines.events import Close, LinkId, LinkUp, Output, Send
+from protocol.peer_time import Moment
+from protocol.wire.messages import ByeReason, KeepAlive, Open
+
+Summary = tuple[int, bytes]  # count and digest (16 bytes) of a set
+
+
+@dataclass(slots=True)
+class Link:
+    """One neighbor. Times are milliseconds of the monotonic clock."""
+
+    id: LinkId
+    key: PublicKey
+    node_id: bytes
+    address: str | None
+    bundle: Bundle | None
+    exporter: bytes = field(repr=False)
+    since_ms: int = 0
+    said_ms: int = 0
+    heard_ms: int = 0
+    listens: tuple[str, ...] = ()
+    theirs: Summary | None = None
+
+    @property
+    def dialled(self) -> bool:
+        """Whether this node made the connection."""
+        return self.address is not None
+
+    @property
+    def reached_at(self) -> str | None:
+        """An address under which others can reach this neighbor."""
+        return self.address or next(iter(self.listens), None)
+
+
+class Links:
+    """The table of neighbors."""
+
+    def __init__(self, node_id: bytes, listens: tuple[str, ...]) -> None:
+        """`listens` are the addresses that this node tells its neighbors."""
+        self.listens = listens
+        self._node_id = node_id
+        self._links: dict[LinkId, Link] = {}
+        self._recheck_ms = 0
+
+    def __iter__(self) -> Iterator[Link]:
+        """All neighbors, oldest link first."""
+        return iter(tuple(self._links.values()))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._links)
+
+    def get(self, link: LinkId) -> Link | None:
+        """A neighbor by its link; None after the link has closed, when messages may still arrive."""
+        return self._links.get(link)
+
+    def on_up(self, event: LinkUp, summary: Summary, now: Moment) -> list[Output]:
+        """Begin a link, or close one that must not be."""
+        twin = next((link for link in self._links.values() if link.node_id == event.node_id), None)
+        if twin is not None and not self._displaces(event, twin):
+            return [Close(event.link, ByeReason.DUPLICATE)]
+        if twin is None and not event.dialled and len(self._links) >= LINKS_MAX:
+            return [Close(event.link, ByeReason.FULL, self.referrals())]
+        closed: list[Output] = []
+        if twin is not None:
+            closed = self.close(twin.id, ByeReason.DUPLICATE)
+        referrals = self.referrals()
+        self._links[event.link] = Link(
+            id=event.link,
+            key=event.key,
+            node_id=event.node_id,
+            address=event.address,
+            bundle=event.bundle,
+            exporter=event.exporter,
+            since_ms=now.mono_ms,
+            said_ms=now.mono_ms,
+            heard_ms=now.mono_ms,
+        )
+        return [*closed, Send(event.link, Open(self.listens, referrals, *summary))]
+
+    def _displaces(self, event: LinkUp, twin: Link) -> bool:
+        """Whether the new one of two links between the same nodes stays."""
+        if event.dialled == twin.dialled:
+            return True
+        return event.dialled == (self._node_id < event.node_id)
+
+    def close(self, link: LinkId, reason: int) -> list[Output]:
+        """End a link from this side."""
+        return [Close(link, reason, self.referrals())] if self._links.pop(link, None) is not None else []
+
+    def on_down(self, link: LinkId) -> Link | None:
+        """Forget a link whose connection is gone."""
+        return self._links.pop(link, None)
+
+    def on_heard(self, link: Link, now: Moment) -> None:
+        """Any message shows that the neighbor is there."""
+        link.heard_ms = now.mono_ms
+
+    def note_said(self, outputs: Iterable[Output], now: Moment) -> None:
+        """Any message that leaves spares a keep-alive."""
+        for output in outputs:
+            if isinstance(output, Send) and (link := self._links.get(output.link)) is not None:
+                link.said_ms = now.mono_ms
+
+    def referrals(self) -> tuple[str, ...]:
+        """At most 8 addresses under which live neighbors can be reached."""
+        reached = dict.fromkeys(
+            address for link in self._links.values() if (address := link.reached_at) is not None
+        )
+        return tuple(reached)[:REFERRALS_MAX]
+
+    def on_tick(self, summary: Summary, now: Moment) -> list[Output]:
+        """Keep the living alive, and drop the dead."""
+        outputs: list[Output] = []
+        for link in tuple(self._links.values()):
+            if now.mono_ms - link.heard_ms >= LINK_SILENT_MS_MAX:
+                outputs += self.close(link.id, ByeReason.LEAVING)
+            elif now.mono_ms - link.said_ms >= KEEPALIVE_MS:
+                outputs.append(Send(link.id, KeepAlive(*summary)))
+        return outputs
+
+    def note_rechecked(self, now: Moment) -> None:
+        """Every neighbor's membership has been checked just now."""
+        self._recheck_ms = now.mono_ms + MEMBERSHIP_RECHECK_MS
+
+    def recheck_due(self, now: Moment) -> bool:
+        """Whether the regular check of the neighbors' membership is due."""
+        return now.mono_ms >= self._recheck_ms
+
+    def next_deadline(self) -> int | None:
+        """When `on_tick` or the check of memberships next has something to do; None without neighbors."""
+        if not self._links:
+            return None
+        alive = min(
+            min(link.said_ms + KEEPALIVE_MS, link.heard_ms + LINK_SILENT_MS_MAX)
+            for link in self._links.values()
+        )
+        return min(alive, self._recheck_ms)

@@ -1,0 +1,302 @@
+"""Members: which elements of AUTH this node holds, what they mean, and which credential is its own.
+
+The only writer of the set. Elements come in from anywhere, signatures verified; each is admitted, held, put
+in quarantine, or refused:
+
+* *held*: it names an act that has not arrived. Bounded per link and in all, dropped after a minute; the
+  missing acts are asked for.
+* *quarantine*: an act dated more than five minutes ahead of this node's clock. It waits, bounded, until its
+  time comes.
+* *refused*: no honest node would relay it, so the link that brought it closes.
+
+One certificate belongs to one act. Only the root's own could exist in two forms, if its holder signed twice:
+then the smaller id stays, on all nodes.
+
+The own credential is derived, never copied: the best of what AUTH holds for our key and of one evidence
+bundle kept aside (received in a handshake or by invitation, before its acts arrived). When the grants of that
+bundle are in the set, its certificates enter it too: that is how a credential issued without the store flag
+becomes visible, when its subject first links (design section 5).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from protocol.authority.act_set import ActSet
+from protocol.authority.acts import Act, decode_untrusted_act
+from protocol.authority.admission import Admitted, Deferred, Invalid, admit
+from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle
+from protocol.authority.elements import Der, Element, admit_der, stored_der_ids, stored_is_der
+from protocol.authority.grants import Grant
+from protocol.authority.view import View
+from protocol.credentials.keys import PublicKey
+from protocol.limits import (
+    HELD_BYTES_MAX,
+    HELD_PER_LINK_MAX,
+    HELD_S_MAX,
+    HLC_AHEAD_MS_MAX,
+    QUARANTINED_BYTES_MAX,
+    QUARANTINED_MAX,
+)
+from protocol.machines.ordered_ids import OrderedIds
+from protocol.peer_time import Moment, hlc_s
+
+_EVIDENCE = "own_bundle"
+
+
+@dataclass(slots=True)
+class _Held:
+    element: Element
+    missing: dict[bytes, None]
+    source: int | None
+    deadline_ms: int
+
+
+@dataclass(slots=True)
+class Intake:
+    """What became of some elements: `fresh` are new in the set, parents first; `wanted` are ids to ask the
+    source for.
+    """
+
+    fresh: list[Element] = field(default_factory=list)
+    wanted: list[bytes] = field(default_factory=list)
+    refused: str | None = None
+
+
+class Members:
+    """The members of one group, as this node sees them."""
+
+    def __init__(self, gid: bytes, own: PublicKey) -> None:
+        """Begin empty; `load` fills it from the store."""
+        self.view = View(gid)
+        self.ids = OrderedIds()
+        self._own = own
+        self._evidence: Bundle | None = None
+        self._held: dict[bytes, _Held] = {}
+        self._waiting: dict[bytes, dict[bytes, None]] = {}
+        self._held_bytes = 0
+        self._quarantine: dict[bytes, Act] = {}
+        self._quarantine_bytes = 0
+
+    # --- the set --------------------------------------------------------------------------------------------
+
+    def load(self, store: ActSet) -> None:
+        """Read everything back at start; arrival order is a causal order, so every act finds its parents."""
+        pairs = []
+        for raw in store.load():
+            if stored_is_der(raw):
+                element_id, act_id = stored_der_ids(raw)
+                self.view.add_der(act_id, element_id)
+                known = self.view.admitted(act_id)
+                assert known is not None
+                pairs.append((hlc_s(known.place.hlc), element_id))
+            else:
+                act = decode_untrusted_act(raw)
+                verdict = admit(act, self.view)
+                assert not isinstance(verdict, (Invalid, Deferred)), verdict
+                self.view.add(act, verdict.admitted)
+                pairs.append((act.hlc_s, act.id))
+        self.ids = OrderedIds(pairs)
+        if (raw_bundle := store.setting(_EVIDENCE)) is not None:
+            self._evidence = decode_untrusted_bundle(raw_bundle, authority=self.view.gid)
+
+    def take(self, elements: Iterable[Element], source: int | None, now: Moment, store: ActSet) -> Intake:
+        """Judge verified elements and keep what belongs to the set. `source` is the link that brought them,
+        None for ourselves.
+        """
+        intake = Intake()
+        queue = deque(elements)
+        while queue:
+            element = queue.popleft()
+            if self.holds(element) or element.id in self._held or element.id in self._quarantine:
+                continue
+            if self._take_one(element, source, now, store, intake):
+                queue.extend(self._release(element.id))
+        if intake.fresh:
+            self._publish_evidence(now, store, intake)
+        return intake
+
+    def holds(self, element: Element) -> bool:
+        """Whether an element is in the set."""
+        if isinstance(element, Act):
+            return self.view.admitted(element.id) is not None
+        return self.view.der_of(element.act_id) == element.id
+
+    def _take_one(
+        self, element: Element, source: int | None, now: Moment, store: ActSet, intake: Intake
+    ) -> bool:
+        """Whether the element is now in the set."""
+        verdict = admit(element, self.view) if isinstance(element, Act) else admit_der(element, self.view)
+        if isinstance(verdict, Deferred):
+            self._hold(element, verdict.missing, source, now)
+            intake.wanted += [i for i in verdict.missing if i not in self._held and i not in intake.wanted]
+            return False
+        if isinstance(verdict, Invalid):
+            intake.refused = intake.refused or verdict.reason
+            return False
+        if isinstance(element, Der):
+            return self._keep_der(element, store, intake)
+        assert verdict is not None
+        if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX:
+            self._quarantine_act(element)
+            return False
+        self._keep_act(element, verdict.admitted, store, intake)
+        return True
+
+    def _keep_act(self, act: Act, admitted: Admitted, store: ActSet, intake: Intake) -> None:
+        store.put(act.id, act.raw)
+        self.view.add(act, admitted)
+        self.ids.add(act.hlc_s, act.id)
+        intake.fresh.append(act)
+
+    def _keep_der(self, der: Der, store: ActSet, intake: Intake) -> bool:
+        act = self.view.admitted(der.act_id)
+        assert act is not None
+        second, other = hlc_s(act.place.hlc), self.view.der_of(der.act_id)
+        if other is not None:
+            if other <= der.id:
+                return False
+            store.discard(other)
+            self.ids.discard(second, other)
+        store.put(der.id, der.raw)
+        self.view.add_der(der.act_id, der.id)
+        self.ids.add(second, der.id)
+        intake.fresh.append(der)
+        return True
+
+    # --- holding and quarantine -----------------------------------------------------------------------------
+
+    def _hold(self, element: Element, missing: tuple[bytes, ...], source: int | None, now: Moment) -> None:
+        from_source = sum(1 for held in self._held.values() if held.source == source)
+        if from_source >= HELD_PER_LINK_MAX or self._held_bytes + len(element.raw) > HELD_BYTES_MAX:
+            return  # it comes again: the digests differ until it has been admitted
+        self._held[element.id] = _Held(
+            element, dict.fromkeys(missing), source, now.mono_ms + HELD_S_MAX * 1000
+        )
+        self._held_bytes += len(element.raw)
+        for parent in missing:
+            self._waiting.setdefault(parent, {})[element.id] = None
+
+    def _release(self, arrived: bytes) -> list[Element]:
+        """The held elements whose last missing parent has arrived."""
+        ready = []
+        for element_id in self._waiting.pop(arrived, {}):
+            held = self._held[element_id]
+            del held.missing[arrived]
+            if not held.missing:
+                ready.append(self._drop_held(element_id))
+        return ready
+
+    def _drop_held(self, element_id: bytes) -> Element:
+        held = self._held.pop(element_id)
+        self._held_bytes -= len(held.element.raw)
+        for parent in held.missing:
+            waiting = self._waiting[parent]
+            del waiting[element_id]
+            if not waiting:
+                del self._waiting[parent]
+        return held.element
+
+    def _quarantine_act(self, act: Act) -> None:
+        full = (
+            len(self._quarantine) >= QUARANTINED_MAX
+            or self._quarantine_bytes + len(act.raw) > QUARANTINED_BYTES_MAX
+        )
+        if not full:
+            self._quarantine[act.id] = act
+            self._quarantine_bytes += len(act.raw)
+
+    def expire(self, now: Moment, store: ActSet) -> Intake:
+        """Forget what was held too long, and admit from quarantine what is no longer ahead of the clock."""
+        for element_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
+            self._drop_held(element_id)
+        due = [act for act in self._quarantine.values() if act.hlc_ms <= now.utc_ms + HLC_AHEAD_MS_MAX]
+        for act in due:
+            del self._quarantine[act.id]
+            self._quarantine_bytes -= len(act.raw)
+        return self.take(due, None, now, store)
+
+    def next_deadline(self, now: Moment) -> int | None:
+        """When `expire` next has something to do, in milliseconds of the monotonic clock."""
+        held = [one.deadline_ms for one in self._held.values()]
+        due = [
+            now.mono_ms + max(0, act.hlc_ms - HLC_AHEAD_MS_MAX - now.utc_ms)
+            for act in self._quarantine.values()
+        ]
+        return min(held + due, default=None)
+
+    @property
+    def held(self) -> int:
+        """How many elements wait for a parent."""
+        return len(self._held)
+
+    @property
+    def quarantined(self) -> int:
+        """How many acts wait for their time."""
+        return len(self._quarantine)
+
+    # --- credentials ----------------------------------------------------------------------------------------
+
+    def own_grant(self, at_s: int) -> Grant | None:
+        """The credential that this node goes by at a second UTC, or None."""
+        grants = [
+            grant
+            for grant in (self.view.current(self._own.pid, at_s), self._evidence_grant(at_s))
+            if grant is not None
+        ]
+        return min(grants, key=Grant.rank, default=None)
+
+    def _evidence_grant(self, at_s: int) -> Grant | None:
+        leaf = None if self._evidence is None else self._evidence.leaf
+        return leaf if leaf is not None and leaf.window.holds(at_s) else None
+
+    def own_bundle(self, at_s: int, store: ActSet) -> bytes:
+        """The evidence to show: of the own credential, or of the last one there was; empty when there never
+        was one.
+        """
+        grant = self.own_grant(at_s) or self.view.latest(self._own.pid)
+        if self._evidence is not None and (grant is None or grant.act_id == self._evidence.leaf.act_id):
+            return self._evidence.raw
+        bundle = None if grant is None else make_bundle(self.view, grant, store.get)
+        return bundle or (b"" if self._evidence is None else self._evidence.raw)
+
+    def bundle_for(self, pid: bytes, at_s: int, store: ActSet) -> bytes:
+        """Evidence of a subject's current stored credential, for the subject itself; empty when there is
+        none.
+        """
+        grant = self.view.current(pid, at_s)
+        return (make_bundle(self.view, grant, store.get) or b"") if grant is not None else b""
+
+    def accepts(self, bundle: Bundle, at_s: int) -> bool:
+        """Whether a verified bundle makes its subject a member in this view: its window holds, and nothing on
+        its path is ineffective here.
+        """
+        if bundle.gid != self.view.gid or not bundle.leaf.window.holds(at_s):
+            return False
+        return all(
+            self.view.admitted(act.id) is None or self.view.is_effective(act.id) for act in bundle.acts
+        )
+
+    def adopt(self, bundle: Bundle, now: Moment, store: ActSet) -> Intake:
+        """Keep evidence of a credential of our own, if it is better than the one in use."""
+        assert bundle.leaf.key == self._own
+        assert bundle.gid == self.view.gid
+        intake = Intake()
+        mine = self.own_grant(now.utc_s)
+        if self.accepts(bundle, now.utc_s) and (mine is None or bundle.leaf.rank() < mine.rank()):
+            self._evidence = bundle
+            store.set_setting(_EVIDENCE, bundle.raw)
+            self._publish_evidence(now, store, intake)
+        return intake
+
+    def _publish_evidence(self, now: Moment, store: ActSet, intake: Intake) -> None:
+        """Put the certificates of our own path into the set, as soon as the acts that they belong to are
+        there.
+        """
+        if self._evidence is None:
+            return
+        for der in self._evidence.ders:
+            if self.view.admitted(der.act_id) is not None and self.view.der_of(der.act_id) is None:
+                self._take_one(der, None, now, store, intake)

@@ -1,0 +1,251 @@
+"""Synchronize: find out what two neighbors' sets lack, and send it, parents first.
+
+A session belongs to one link. It is begun by the node that dialled as soon as both have said Open with
+different digests, by either when digests have differed for five seconds, and by either about once a minute
+with a neighbor drawn at random. The engine (reconcile.py) talks in rounds until each side knows what the
+other lacks; then each sends that in the order in which it arrived here, which is an order of causes: parents,
+their children, then the certificates. Frames are credited one by one (Taken), at most four are under way, so
+a slow neighbor holds back its own transfer and nothing else.
+
+Conflicts: a link has one session at a time. When both begin at once, the session of the side that dialled
+goes on. A session in which nothing moves for a minute is forgotten; so is one that a neighbor starts over.
+Sessions with one neighbor are ten seconds apart, and further apart each time one brought nothing although the
+digests differ (an act in somebody's quarantine), up to five minutes.
+
+Source: protocol-study 2.3; design section 8.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from protocol.authority.act_set import ActSet
+from protocol.errors import Fault, RemoteProtocolError
+from protocol.ids import tagged_hash
+from protocol.limits import (
+    ANTI_ENTROPY_MS,
+    DIGEST_DIFFERS_MS,
+    ELEMENTS_PER_FRAME_MAX,
+    RECONCILE_S_MAX,
+    SESSION_GAP_MS_MAX,
+    SESSION_GAP_MS_MIN,
+    TRANSFER_FRAMES_IN_FLIGHT_MAX,
+)
+from protocol.machines.events import LinkId, Output, Send
+from protocol.machines.flood import in_frames
+from protocol.machines.link import Link, Summary
+from protocol.machines.ordered_ids import OrderedIds
+from protocol.machines.reconcile import Reconciliation
+from protocol.peer_time import Moment
+from protocol.wire.messages import KeepAlive, Reconcile, Taken, Transfer
+
+_KEY_TAG = "peerd/reconcile-key/1"
+_NAMESPACE = b"auth"
+
+
+@dataclass(slots=True)
+class _Session:
+    number: int
+    engine: Reconciliation
+    dialler_began: bool
+    deadline_ms: int
+    lacking: list[bytes] = field(default_factory=list)
+    queue: list[bytes] | None = None
+    next_frame: int = 0
+    in_flight: int = 0
+
+
+@dataclass(slots=True)
+class _Partner:
+    """What is remembered of a neighbor between sessions."""
+
+    next_number: int
+    differs_since_ms: int | None = None
+    not_before_ms: int = 0
+    gap_ms: int = SESSION_GAP_MS_MIN
+    session: _Session | None = None
+
+
+class Synchronize:
+    """All sessions of one group."""
+
+    def __init__(self, ids: OrderedIds, rng: random.Random) -> None:
+        """`ids` is the live set; `rng` spreads the regular sessions."""
+        self._ids = ids
+        self._rng = rng
+        self._partners: dict[LinkId, _Partner] = {}
+        self._regular_ms: int | None = None
+
+    def summary(self) -> Summary:
+        """Count and digest of the set."""
+        return len(self._ids), self._ids.digest()
+
+    def on_up(self, link: Link) -> None:
+        """A neighbor came. Session numbers of the two sides never meet: even for the side that dialled."""
+        self._partners[link.id] = _Partner(next_number=0 if link.dialled else 1)
+
+    def on_down(self, link: LinkId) -> None:
+        """A neighbor left, and its session with it."""
+        self._partners.pop(link, None)
+
+    @property
+    def busy(self) -> int:
+        """How many sessions are under way."""
+        return sum(1 for partner in self._partners.values() if partner.session is not None)
+
+    # --- beginning ------------------------------------------------------------------------------------------
+
+    def on_summary(self, link: Link, theirs: Summary, opening: bool, now: Moment) -> list[Output]:
+        """A neighbor told the digest of its set, in Open or in a keep-alive."""
+        link.theirs = theirs
+        partner = self._partners[link.id]
+        if theirs == self.summary():
+            partner.differs_since_ms = None
+            partner.gap_ms = SESSION_GAP_MS_MIN
+            return []
+        if partner.differs_since_ms is None:
+            partner.differs_since_ms = now.mono_ms
+        return self._begin(link, partner, now) if opening and link.dialled else []
+
+    def _begin(self, link: Link, partner: _Partner, now: Moment) -> list[Output]:
+        if partner.session is not None:
+            return []
+        number = partner.next_number
+        partner.next_number += 2
+        partner.not_before_ms = now.mono_ms + partner.gap_ms
+        partner.gap_ms = min(SESSION_GAP_MS_MAX, partner.gap_ms * 2)
+        engine = Reconciliation(self._ids, _key(link, number), initiator=True)
+        partner.session = _Session(number, engine, link.dialled, _deadline(now))
+        return [Send(link.id, Reconcile(number, 0, engine.open(), False))]
+
+    def on_tick(self, links: Iterable[Link], now: Moment) -> list[Output]:
+        """Begin the sessions that are due, and forget those in which nothing moves."""
+        links = tuple(links)
+        outputs: list[Output] = []
+        for link in links:
+            partner = self._partners[link.id]
+            if partner.session is not None and partner.session.deadline_ms <= now.mono_ms:
+                partner.session = None
+            if (due := self._due(partner)) is not None and due <= now.mono_ms:
+                outputs += self._begin(link, partner, now)
+        return outputs + self._regular(links, now)
+
+    def _due(self, partner: _Partner) -> int | None:
+        if partner.session is not None or partner.differs_since_ms is None:
+            return None
+        return max(partner.differs_since_ms + DIGEST_DIFFERS_MS, partner.not_before_ms)
+
+    def _regular(self, links: tuple[Link, ...], now: Moment) -> list[Output]:
+        """Once in a while compare with anybody, whatever the last digests said."""
+        if self._regular_ms is not None and now.mono_ms < self._regular_ms:
+            return []
+        first, self._regular_ms = (
+            self._regular_ms is None,
+            now.mono_ms + self._rng.randrange(ANTI_ENTROPY_MS // 2, ANTI_ENTROPY_MS * 3 // 2),
+        )
+        if first or not links:
+            return []
+        return [Send(self._rng.choice(links).id, KeepAlive(*self.summary()))]
+
+    def next_deadline(self) -> int | None:
+        """When `on_tick` next has something to do."""
+        dues = [due for partner in self._partners.values() if (due := self._due(partner)) is not None]
+        ends = [
+            partner.session.deadline_ms for partner in self._partners.values() if partner.session is not None
+        ]
+        return min(
+            [*dues, *ends, *([self._regular_ms] if self._regular_ms is not None else [])], default=None
+        )
+
+    # --- rounds ---------------------------------------------------------------------------------------------
+
+    def on_reconcile(self, link: Link, message: Reconcile, now: Moment, store: ActSet) -> list[Output]:
+        """One round of the engine, in either role."""
+        partner = self._partners[link.id]
+        session = self._session_for(link, partner, message, now)
+        if session is None:
+            return []
+        session.deadline_ms = _deadline(now)
+        step = session.engine.answer(message.payload)
+        session.lacking += step.theirs_lack
+        outputs: list[Output] = []
+        if step.payload is not None:
+            outputs.append(
+                Send(link.id, Reconcile(session.number, message.round + 1, step.payload, step.done))
+            )
+        if step.done:
+            session.queue = store.in_arrival_order(session.lacking)
+            outputs += self._transfer(link, partner, session, store)
+        return outputs
+
+    def _session_for(self, link: Link, partner: _Partner, message: Reconcile, now: Moment) -> _Session | None:
+        """The session that a message belongs to; None for one that lost against ours or is over."""
+        running = partner.session
+        if running is not None and running.number == message.session:
+            return running
+        if message.round != 0 or message.session % 2 != (1 if link.dialled else 0):
+            return None
+        # Both began: the dialling side's session goes on.
+        if running is not None and running.dialler_began and link.dialled:
+            return None
+        engine = Reconciliation(self._ids, _key(link, message.session), initiator=False)
+        partner.session = _Session(message.session, engine, not link.dialled, _deadline(now))
+        return partner.session
+
+    # --- transfer -------------------------------------------------------------------------------------------
+
+    def _transfer(self, link: Link, partner: _Partner, session: _Session, store: ActSet) -> list[Output]:
+        """Send as many frames as credit allows; the last one ends our half of the session."""
+        outputs: list[Output] = []
+        assert session.queue is not None
+        while session.queue and session.in_flight < TRANSFER_FRAMES_IN_FLIGHT_MAX:
+            raws = (
+                raw
+                for element_id in session.queue[:ELEMENTS_PER_FRAME_MAX]
+                if (raw := store.get(element_id)) is not None
+            )
+            part = next(in_frames(raws), [])
+            del session.queue[: max(1, len(part))]
+            outputs.append(
+                Send(link.id, Transfer(session.number, session.next_frame, tuple(part), not session.queue))
+            )
+            session.next_frame += 1
+            session.in_flight += 1
+        if not session.queue and session.in_flight == 0:
+            partner.session = None
+        return outputs
+
+    def on_transfer(self, link: Link, message: Transfer, fresh: int, now: Moment) -> list[Output]:
+        """Elements came; they have been taken in. The credit is given whatever became of the session."""
+        partner = self._partners[link.id]
+        if fresh:
+            partner.gap_ms = SESSION_GAP_MS_MIN
+        if partner.session is not None and partner.session.number == message.session:
+            partner.session.deadline_ms = _deadline(now)
+        outputs: list[Output] = [Send(link.id, Taken(message.session, message.number))]
+        if message.last:
+            outputs.append(Send(link.id, KeepAlive(*self.summary())))
+        return outputs
+
+    def on_taken(self, link: Link, message: Taken, now: Moment, store: ActSet) -> list[Output]:
+        """Credit for one frame."""
+        partner = self._partners[link.id]
+        session = partner.session
+        if session is None or session.number != message.session:
+            return []
+        if session.in_flight == 0:
+            raise RemoteProtocolError(Fault.OUT_OF_TURN, "credit for a frame that was not sent")
+        session.in_flight -= 1
+        session.deadline_ms = _deadline(now)
+        return self._transfer(link, partner, session, store)
+
+
+def _key(link: Link, number: int) -> bytes:
+    """The key of a session's hashes: from the connection's secret, so that nobody can prepare collisions."""
+    return tagged_hash(_KEY_TAG, link.exporter, _NAMESPACE, number.to_bytes(4, "big"))
+
+
+def _deadline(now: Moment) -> int:
+    return now.mono_ms + RECONCILE_S_MAX * 1000
