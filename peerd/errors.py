@@ -59,6 +59,7 @@ KINDS: dict[str, Kind] = {
     "unsupported-media-type": Kind("The content type is not understood", 415),
     "too-many-connections": Kind("Too many connections are open", 429),
     "headers-too-large": Kind("The request's headers are too large", 431),
+    "usage": Kind("The command line is not acceptable", 400),
     "internal": Kind("peerd made a mistake", 500),
     "daemon-not-running": Kind("No daemon answers", 503),
 }

@@ -1,0 +1,96 @@
+"""How a group looks on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peerd.cli.render import Name, count_of, details, table, time_text, yes_or_no
+from peerd.cli.values import in_words
+from peerd.control import schema
+
+
+def groups_table(groups: Sequence[schema.Group]) -> str:
+    """One line for each group."""
+    columns = [
+        "GROUP",
+        "FRIENDLY NAME",
+        "STATE",
+        "IDENTITY",
+        "ROLES",
+        "UNTIL",
+        "LINKS",
+        "MEMBERS",
+        "SYNCHRONIZED",
+    ]
+    return table(
+        columns,
+        [
+            [
+                Name(one.group),
+                one.friendly_name,
+                _state(one),
+                Name(one.peer_name),
+                "-" if one.credential is None else ", ".join(one.credential.roles),
+                "-" if one.credential is None else time_text(one.credential.not_after),
+                str(len(one.neighbors)),
+                str(one.members),
+                yes_or_no(one.synchronized),
+            ]
+            for one in groups
+        ],
+    )
+
+
+def _state(one: schema.Group) -> str:
+    if one.state == "joining" or one.credential is None:
+        return "waiting"
+    return "connected" if one.connected else "disconnected"
+
+
+def group_text(one: schema.Group) -> str:
+    """One group with its links, line by line."""
+    credential = one.credential
+    summary = details(
+        {
+            "group": one.group,
+            "friendly name": one.friendly_name,
+            "identity": one.peer_name,
+            "state": _state(one),
+            "roles": "waiting for a credential" if credential is None else ", ".join(credential.roles),
+            "valid until": None if credential is None else time_text(credential.not_after),
+            "members": str(one.members),
+            "addresses": (", ".join(one.addresses) or "none") + (" only" if one.only else ""),
+            "links": count_of(len(one.neighbors), "neighbor", "neighbors"),
+            "acts": f"{one.acts}, digest {one.digest}",
+        }
+    )
+    return f"{summary}\n\n{_neighbors_table(one.neighbors)}" if one.neighbors else summary
+
+
+def _neighbors_table(neighbors: Sequence[schema.Neighbor]) -> str:
+    return table(
+        ["NEIGHBOR", "ADDRESS", "DIALLED BY", "SYNCHRONIZED", "SINCE"],
+        [
+            [
+                Name(one.peer_name),
+                one.address,
+                "us" if one.outgoing else "it",
+                yes_or_no(one.synchronized),
+                time_text(one.since),
+            ]
+            for one in neighbors
+        ],
+    )
+
+
+def properties_text(one: schema.Properties) -> str:
+    """The properties of a group, line by line."""
+    return details(
+        {
+            "group": one.group,
+            "friendly name": one.friendly_name,
+            "comment": one.comment,
+            "default life": in_words(one.default_life_s),
+            "modified": time_text(one.modified),
+        }
+    )
