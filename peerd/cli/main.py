@@ -21,8 +21,8 @@ from peerd.errors import PeerdError
 
 # The verbs in the order of the help text, and where each is written.
 VERBS: dict[str, str] = {
-    "run": "peerd.cli.node:run",
-    "demo": "peerd.cli.node:demo",
+    "run": "peerd.cli.run:run",
+    "demo": "peerd.cli.run:demo",
     "status": "peerd.cli.node:status",
     "health": "peerd.cli.node:health",
     "events": "peerd.cli.node:events",

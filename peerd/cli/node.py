@@ -1,4 +1,4 @@
-"""`peerd run`, `demo`, `status`, `health`, `events`: the daemon as a whole."""
+"""`peerd status`, `health`, `events`: the daemon as a whole."""
 
 from __future__ import annotations
 
@@ -6,55 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from peerd.cli.group import groups_table
+from peerd.cli.group_text import groups_table
 from peerd.cli.problems import EXIT_DEGRADED
 from peerd.cli.render import details, json_line, time_text
 from peerd.cli.session import Session, answer, examples, json_option, pass_session
 from peerd.control import schema
-from peerd.logs import FORMATS, LEVELS
 from peerd.printable import printable
-
-
-@click.command(
-    epilog=examples(
-        "peerd run", "peerd --home /srv/node2 run --listen 127.0.0.1:0", "peerd run --log-format json"
-    )
-)
-@click.option(
-    "--listen",
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Where other nodes reach this one; can be repeated. Port 0 takes any that is free.",
-)
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is worth a line."
-)
-@click.option(
-    "--log-format", type=click.Choice(FORMATS), default="auto", show_default=True, help="For whom it is."
-)
-@pass_session
-def run(session: Session, listen: tuple[str, ...], log_level: str, log_format: str) -> None:
-    """Run the daemon in the foreground until it is told to stop.
-
-    It prints one line that begins with “ready” when it can be used.
-    """
-    from peerd.daemon import run as run_daemon
-
-    raise click.exceptions.Exit(
-        run_daemon(session.home, listen=listen, log_level=log_level, log_format=log_format)
-    )
-
-
-@click.command(epilog=examples("peerd demo", "peerd demo --nodes 7 --keep"))
-@click.option(
-    "--nodes", type=click.IntRange(5, 16), default=5, show_default=True, help="How many daemons take part."
-)
-@click.option("--keep", is_flag=True, help="Leave them running, and say how to go on with them.")
-def demo(nodes: int, keep: bool) -> None:
-    """Start real daemons on this machine, and tell the whole story as it happens."""
-    from peerd.demo import run as run_demo
-
-    raise click.exceptions.Exit(run_demo(nodes=nodes, keep=keep))
 
 
 @click.command(epilog=examples("peerd status", "peerd status --json"))

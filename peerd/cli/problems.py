@@ -49,7 +49,7 @@ def exit_code_of(problem: schema.Problem) -> int:
 
 
 def tell(problem: schema.Problem, *, as_json: bool, home: str | None) -> None:
-    """Write a problem to standard error; commands in its hint name `home`, the one that was chosen by flag."""
+    """Write a problem to standard error; commands in its hint name `home`, which was chosen by flag."""
     if as_json:
         click.echo(msgspec.json.encode(problem), err=True)
         return
