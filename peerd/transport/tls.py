@@ -1,9 +1,10 @@
 """What is spoken under the frames: TLS 1.3 and nothing else, between two ends that are strangers still.
 
 Differs: there is no certificate to check. TLS gives confidentiality and `exporter` (RFC 9266), and both
-identities are proved inside, over that value: somebody in the middle has two connections with two values and no
-proof that fits. The listener's certificate holds a key of this start and is otherwise the same everywhere; the
-caller has none. Guards: with no resumption, every connection goes through every check (reliability-study M3).
+identities are proved inside, over that value: somebody in the middle has two connections with two values and
+no proof that fits. The listener's certificate holds a key of this start and is otherwise the same everywhere;
+the caller has none. Guards: with no resumption, every connection goes through every check (reliability-study
+M3).
 """
 
 from __future__ import annotations
