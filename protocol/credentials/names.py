@@ -5,8 +5,8 @@ dot ends the authority, case counts (windows-grouping.md 3.1). Characters are Un
 
 Differs: the original allows everything but NUL in a classifier. Here no text may hold characters that change
 how the text around them is shown (controls, line separators, direction overrides) or that have no place in
-UTF-8 or XML. The list is fixed: one drawn from a Unicode table would differ between versions of Python, and two
-nodes would judge one name differently.
+UTF-8 or XML. The list is fixed: one drawn from a Unicode table would differ between versions of Python, and
+two nodes would judge one name differently.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Roles and levels: one table, and what may be issued by whom.
 
 A grant carries role codes and one level: its seniority, 0 the root and larger junior. The most senior role
-known here decides which levels fit. A code unknown here was made by a newer version: it is carried, shown, and
-gives nothing. Rights are the union of the roles' (windows-grouping.md 3.4).
+known here decides which levels fit. A code unknown here was made by a newer version: it is carried, shown,
+and gives nothing. Rights are the union of the roles' (windows-grouping.md 3.4).
 """
 
 from __future__ import annotations
