@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "identity-in-use": Kind("A group still needs the identity", 409),
     # NotReady
     "not-ready": Kind("It is not ready yet", 503),
+    "group-closed": Kind("The group is not open here", 503),
     # Denied
     "access-denied": Kind("Not allowed", 403),
     # StoreError
@@ -60,6 +61,7 @@ KINDS: dict[str, Kind] = {
     "too-many-connections": Kind("Too many connections are open", 429),
     "headers-too-large": Kind("The request's headers are too large", 431),
     "usage": Kind("The command line is not acceptable", 400),
+    "output-failed": Kind("The answer could not be written", 500),
     "internal": Kind("peerd made a mistake", 500),
     "daemon-not-running": Kind("No daemon answers", 503),
 }
