@@ -5,4 +5,4 @@ from __future__ import annotations
 from peerd.cli.main import program
 
 if __name__ == "__main__":
-    program()
+    program(prog_name="peerd")

@@ -91,7 +91,12 @@ def create(
     reply: dict[str, object] = msgspec.structs.asdict(made)
     if recovery is None:
         reply["recovery_key"] = key.recovery_key
-    answer(reply, lambda: group_text(made), as_json=as_json)
+    try:
+        answer(reply, lambda: group_text(made), as_json=as_json)
+    except OSError:
+        if recovery is None:
+            say(f"The recovery key of the new group: {key.recovery_key}")  # nobody will see it again
+        raise
     if recovery is not None and not as_json:
         say(f"The recovery key is in {recovery}. Keep it away from this machine.")
 

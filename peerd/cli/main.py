@@ -14,9 +14,17 @@ from typing import Any
 
 import click
 
-from peerd.cli.problems import EXIT_INTERRUPTED, EXIT_REFUSED, exit_code_of, problem_of, tell
+from peerd.cli.problems import (
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    exit_code_of,
+    local_problem,
+    problem_of,
+    tell,
+)
 from peerd.cli.session import Session, examples
 from peerd.control.client import ClientError
+from peerd.control.schema import Problem
 from peerd.errors import PeerdError
 
 # The verbs in the order of the help text, and where each is written.
@@ -59,8 +67,10 @@ class Program(click.Group):
             code = super().main(list(arguments), *rest, **extra)
         except (KeyboardInterrupt, click.Abort):
             sys.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:
+        except OSError as error:
             _drop_output()
+            if not isinstance(error, BrokenPipeError):  # a reader that has gone wants no explanation
+                tell(_unwritten(error), as_json="--json" in arguments, home=None)
             sys.exit(EXIT_REFUSED)
         except (ClientError, PeerdError, click.ClickException) as error:
             problem = problem_of(error)
@@ -69,8 +79,14 @@ class Program(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _unwritten(error: OSError) -> Problem:
+    return local_problem(
+        "output-failed", f"The command was carried out; its answer was lost: {error.strerror}."
+    )
+
+
 def _drop_output() -> None:
-    """Let nothing more be written to a reader that has gone, not even by the interpreter when it ends."""
+    """Let nothing more be written to standard output, not even by the interpreter when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -104,7 +120,8 @@ def program(ctx: click.Context, directory: Path | None) -> None:
     """A trust group without a server: certificates that reach their subject by gossip.
 
     Names of identities, groups and members can be given in full, by an unambiguous beginning, or by their
-    classifier (what stands after the first dot). Every verb takes --json.
+    classifier (what stands after the first dot). Every verb that asks the
+    daemon takes --json.
 
     Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no daemon there, 4 not found, 5 not allowed,
     6 conflict, 7 timed out, 8 degraded.

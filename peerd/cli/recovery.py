@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from peerd.cli.render import say
+from peerd.cli.render import say, terminal_width
 from peerd.control.client import ApiError
 from peerd.paths import NewFile, remove_durably
 from peerd.printable import printable
@@ -36,7 +36,7 @@ def delivery(file: Path | None, classifier: str, *, as_json: bool) -> Iterator[D
             yield deliver
     elif as_json:
         yield _within_the_answer
-    elif sys.stdout.isatty():
+    elif terminal_width() is not None:
         with _to_terminal() as deliver:
             yield deliver
     else:
