@@ -50,8 +50,6 @@ QUARANTINED_BYTES_MAX = 1024 * 1024
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 DOCUMENT_BYTES_MAX = 128 * 1024
-DOCUMENT_DEPTH_MAX = 4
-DOCUMENT_ELEMENTS_MAX = 64
 INVITATION_ADDRESSES_MAX = 16
 ADDRESS_CHARACTERS_MAX = 255
 

@@ -34,13 +34,19 @@ def decode_untrusted_chain(ders: Sequence[bytes], gid: bytes) -> Chain:
     Signatures are left to `chain_checks`. Raises: RemoteProtocolError.
     """
     # Guards: both limits come before any certificate is looked at.
-    if not 2 <= len(ders) <= CHAIN_CERTIFICATES_MAX:
+    if len(ders) > CHAIN_CERTIFICATES_MAX:
         raise RemoteProtocolError(Fault.OVER_LIMIT, f"a chain of {len(ders)} certificates")
     if sum(map(len, ders)) > CHAIN_BYTES_MAX:
         raise RemoteProtocolError(Fault.OVER_LIMIT, f"a chain of {sum(map(len, ders))} bytes")
-    chain = tuple(decode_untrusted_certificate(der) for der in ders)
-    if any(certificate.gid != gid for certificate in chain):
-        raise RemoteProtocolError(Fault.WRONG_GROUP, "a chain holds a certificate of another group")
+    chain = check_untrusted_chain([decode_untrusted_certificate(der) for der in ders])
+    if chain[0].gid != gid:
+        raise RemoteProtocolError(Fault.WRONG_GROUP, "a chain of another group")
+    return chain
+
+
+def check_untrusted_chain(certificates: Sequence[Certificate]) -> Chain:
+    """Apply the rules to certificates, root first, of whatever group. Raises: RemoteProtocolError."""
+    chain = tuple(certificates)
     for rule in RULES:
         flaw = rule(chain)
         if flaw is not None:
@@ -65,9 +71,16 @@ def chain_checks(chain: Chain, root_key: PublicKey) -> list[SignatureCheck]:
 
 
 def _root_comes_first(chain: Chain) -> str | None:
-    """The first certificate, and no other, is a GRC; the others are GMCs. Windows 2 and 3."""
+    """The first certificate, and no other, is a GRC; then come GMCs, at least one. Windows 2 and 3."""
     kinds = [certificate.kind for certificate in chain]
-    return None if kinds == [Kind.GRC] + [Kind.GMC] * (len(chain) - 1) else "the kinds are out of place"
+    expected = [Kind.GRC, Kind.GMC, *[Kind.GMC] * (len(kinds) - 2)]
+    return None if kinds == expected else "the kinds are out of place"
+
+
+def _group_is_one(chain: Chain) -> str | None:
+    """All name one group. Windows 4."""
+    one = all(certificate.gid == chain[0].gid for certificate in chain)
+    return None if one else "two groups meet"
 
 
 def _issuers_are_named(chain: Chain) -> str | None:
@@ -104,6 +117,7 @@ def _keys_differ(chain: Chain) -> str | None:
 
 RULES: tuple[Callable[[Chain], str | None], ...] = (
     _root_comes_first,
+    _group_is_one,
     _issuers_are_named,
     _issuers_keys_match,
     _levels_rise,
