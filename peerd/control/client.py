@@ -14,6 +14,7 @@ import http.client
 import select
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -333,8 +334,9 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
-            connection.request(method, target, body, headers)
-            response = connection.getresponse()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body, headers)
+            response = connection.getresponse()  # a refusal may be there before all was sent
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         if response.status >= 400:

@@ -9,17 +9,13 @@ from __future__ import annotations
 # --- requests -----------------------------------------------------------------------------------------------
 BODY_BYTES_MAX = 1024 * 1024  # an invitation is at most 128 KiB; the rest is room for a batch
 HEADER_BYTES_MAX = 16 * 1024  # request line and headers together: what h11 itself keeps to
-TARGET_BYTES_MAX = (
-    8 * 1024
-)  # the longest name is 41 + 149 characters of at most 12 bytes each when percent-encoded
-JSON_DEPTH_MAX = 16  # ours are three deep
+JSON_PARTS_MAX = 16_384  # members of all lists and objects, roughly; a full batch has 3,400
 QUERY_PARAMETERS_MAX = 16  # the route with the most has four
 ADDRESSES_MAX = 16  # as many as an invitation names
+SECONDS_MAX = 253_402_300_799  # as long as there are years of four digits
 ISSUES_MAX = 256  # credentials of one batch: one transaction, and one frame when they are flooded
 PAGE_LIMIT_MAX = 1000  # entries of one page; about 500 KiB of credentials
 PAGE_LIMIT_DEFAULT = 200
-RECOVERY_KEYS_PENDING_MAX = 16  # handed out and not yet used by a new group; the oldest is forgotten
-RECOVERY_KEY_PENDING_S = 600
 
 # --- connections --------------------------------------------------------------------------------------------
 CONNECTIONS_MAX = 128  # one more is only told so; arbitrary, bounds memory to about 130 MiB at worst
@@ -33,13 +29,12 @@ LINGER_S_MAX = 1.0  # of reading on after a refusal: a close with bytes unread w
 LINGER_BYTES_MAX = 4 * BODY_BYTES_MAX
 STOP_GRACE_S = 1.0  # requests that run when the daemon stops
 RECEIVE_BYTES = 64 * 1024
-SOCKET_PATH_BYTES_MAX = 107  # sun_path of Linux, without its NUL
 
 # --- events -------------------------------------------------------------------------------------------------
 EVENTS_PAGE_MAX = 256  # events read from the log at once: all that one subscriber has in memory
 EVENT_KINDS_MAX = 32
 CURSOR_CHARACTERS_MAX = 6 * 1024
-SUBSCRIBERS_MAX = 32  # arbitrary, leaves connections for others
+SUBSCRIBERS_MAX = 32  # arbitrary, leaves connections for requests
 KEEPALIVE_S = 15.0  # a comment this often on a quiet stream shows both sides that the other is there
 
 # --- client -------------------------------------------------------------------------------------------------

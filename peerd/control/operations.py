@@ -22,10 +22,11 @@ from peerd.control import schema
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events in order after a position of the log, and the position to read on from (that of the last one, or
-    the one asked for when there are none).
+    """Events in order after a position of the log.
 
-    `lagged`: events between the position asked for and the first one here are no longer kept.
+    `cursor` is the position to read on from: that of the last event here; with none, the one asked for, or
+    when `lagged` the log's start. `lagged`: events between the position asked for and the first one here are
+    no longer kept.
     """
 
     events: Sequence[schema.Event]
@@ -101,7 +102,7 @@ class Operations(Protocol):
         """The full name of one group."""
 
     def make_recovery_key(self) -> schema.RecoveryKey:
-        """Draw a recovery key for the next `create_group`; only its public half stays, in memory."""
+        """Draw a recovery key for a `create_group` soon to follow; only its public half stays, in memory."""
 
     async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
         """Make a group and its creator's credential."""

@@ -28,10 +28,12 @@ from peerd.control.limits import (
     ISSUES_MAX,
     PAGE_LIMIT_DEFAULT,
     PAGE_LIMIT_MAX,
+    SECONDS_MAX,
 )
 
 Time = Annotated[datetime, Meta(tz=True)]
 Addresses = Annotated[list[str], Meta(max_length=ADDRESSES_MAX)]
+Seconds = Annotated[int, Meta(ge=0, le=SECONDS_MAX)]
 Cursor = Annotated[str, Meta(max_length=CURSOR_CHARACTERS_MAX)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -229,12 +231,12 @@ class Event(Reply, frozen=True, kw_only=True):
     """Something that happened; reading goes on after `cursor`.
 
     Two kinds are of the stream itself: `lagged`, events after the cursor asked for are no longer kept, so
-    read the state anew and go on from here; and `bye`, the daemon stops.
+    read the state anew and go on from here; and `bye`, the daemon stops. They alone have no time.
     """
 
     cursor: str
     kind: str
-    time: Time
+    time: Time | None
     group: str | None = None
     facts: dict[str, Any] = {}
 
@@ -311,7 +313,7 @@ class GroupCreate(Request, frozen=True, kw_only=True):
     friendly_name: str = ""
     comment: str = ""
     identity: str | None = None
-    default_life_s: int | None = None
+    default_life_s: Seconds | None = None
 
 
 class GroupJoin(Request, frozen=True, kw_only=True):
@@ -355,7 +357,7 @@ class PropertiesChange(Request, frozen=True, kw_only=True):
 
     friendly_name: str | UnsetType = UNSET
     comment: str | UnsetType = UNSET
-    default_life_s: int | UnsetType = UNSET
+    default_life_s: Seconds | UnsetType = UNSET
 
 
 class Properties(Reply, frozen=True, kw_only=True):
@@ -401,7 +403,7 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     friendly_name: str | None = None
     not_before: Time | None = None
     not_after: Time | None = None
-    valid_s: int | None = None
+    valid_s: Seconds | None = None
     store: bool = False
     invitation: bool = False
     as_root: bool = False
@@ -426,7 +428,7 @@ class InvitationCreate(Request, frozen=True, kw_only=True):
     friendly_name: str | None = None
     not_before: Time | None = None
     not_after: Time | None = None
-    valid_s: int | None = None
+    valid_s: Seconds | None = None
     as_root: bool = False
 
 

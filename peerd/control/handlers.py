@@ -1,0 +1,240 @@
+"""From a checked request to the use case behind it: one short function for each route.
+
+A handler decides nothing. It takes names and structs out of the call, asks `Operations`, and returns the
+reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from peerd.control import schema
+from peerd.control.events import EventBell, subscribe
+from peerd.control.http1 import JSON, Answer, StopSignal, Streaming
+from peerd.control.operations import Operations
+
+T = TypeVar("T", bound=schema.Request)
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all calls share."""
+
+    operations: Operations
+    bell: EventBell
+    stop: StopSignal
+    openapi: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request after all checks: the names in its path, query and body of the types that its route
+    declares.
+    """
+
+    path: Mapping[str, str]
+    query: schema.Request | None
+    body: schema.Request | None
+    headers: Mapping[str, str]
+
+
+def _typed(value: schema.Request | None, kind: type[T]) -> T:
+    """The query or body as the type that its route declares."""
+    assert type(value) is kind, (value, kind)
+    return value
+
+
+# --- the daemon ---------------------------------------------------------------------------------------------
+
+
+def get_api(context: Context, _call: Call) -> schema.Api:
+    """Which daemon answers."""
+    return context.operations.api()
+
+
+def get_status(context: Context, _call: Call) -> schema.Status:
+    """The daemon at a glance."""
+    return context.operations.status()
+
+
+def get_health(context: Context, _call: Call) -> schema.Health:
+    """Whether all is well."""
+    return context.operations.health()
+
+
+def get_metrics(context: Context, _call: Call) -> Answer:
+    """The daemon's figures in Prometheus' text format."""
+    return Answer(HTTPStatus.OK, METRICS_TYPE, context.operations.metrics())
+
+
+def get_openapi(context: Context, _call: Call) -> Answer:
+    """This document."""
+    return Answer(HTTPStatus.OK, JSON, context.openapi)
+
+
+def get_events(context: Context, call: Call) -> Streaming:
+    """Events as they come, until either side stops."""
+    query = _typed(call.query, schema.EventsQuery)
+    subscription = subscribe(
+        context.operations.events,
+        context.bell,
+        context.stop,
+        query,
+        group=None if query.group is None else context.operations.group_name(query.group),
+        accept=call.headers.get("accept", ""),
+        last_event_id=call.headers.get("last-event-id", ""),
+    )
+    return Streaming(subscription.form.media_type, subscription.run)
+
+
+# --- identities ---------------------------------------------------------------------------------------------
+
+
+def list_identities(context: Context, _call: Call) -> schema.Identities:
+    """All identities."""
+    return context.operations.identities()
+
+
+async def create_identity(context: Context, call: Call) -> schema.Identity:
+    """Make a key pair."""
+    return await context.operations.create_identity(_typed(call.body, schema.IdentityCreate))
+
+
+def get_identity(context: Context, call: Call) -> schema.Identity:
+    """One identity."""
+    return context.operations.identity(call.path["peer_name"])
+
+
+async def change_identity(context: Context, call: Call) -> schema.Identity:
+    """Rename an identity for the eyes of people."""
+    wish = _typed(call.body, schema.IdentityChange)
+    return await context.operations.change_identity(call.path["peer_name"], wish)
+
+
+async def delete_identity(context: Context, call: Call) -> schema.Identity:
+    """Delete a private key for good."""
+    return await context.operations.delete_identity(call.path["peer_name"])
+
+
+def get_identity_document(context: Context, call: Call) -> schema.IdentityDocument:
+    """An identity as XML, for an administrator."""
+    return context.operations.identity_document(call.path["peer_name"])
+
+
+# --- groups -------------------------------------------------------------------------------------------------
+
+
+def list_groups(context: Context, _call: Call) -> schema.Groups:
+    """All groups."""
+    return context.operations.groups()
+
+
+def make_recovery_key(context: Context, _call: Call) -> schema.RecoveryKey:
+    """Draw the recovery key that the next group will be committed to."""
+    return context.operations.make_recovery_key()
+
+
+async def create_group(context: Context, call: Call) -> schema.Group:
+    """Make a group."""
+    return await context.operations.create_group(_typed(call.body, schema.GroupCreate))
+
+
+async def join_group(context: Context, call: Call) -> schema.Group:
+    """Start to take part in a group."""
+    return await context.operations.join_group(_typed(call.body, schema.GroupJoin))
+
+
+def get_group(context: Context, call: Call) -> schema.Group:
+    """One group."""
+    return context.operations.group(call.path["group"])
+
+
+async def delete_group(context: Context, call: Call) -> schema.GroupDeleted:
+    """Forget a group and its data here."""
+    return await context.operations.delete_group(call.path["group"])
+
+
+async def connect_group(context: Context, call: Call) -> schema.Group:
+    """Let the group have links."""
+    wish = _typed(call.body, schema.GroupConnect)
+    return await context.operations.connect_group(call.path["group"], wish)
+
+
+async def disconnect_group(context: Context, call: Call) -> schema.Group:
+    """Close the group's links and make none."""
+    return await context.operations.disconnect_group(call.path["group"])
+
+
+def get_properties(context: Context, call: Call) -> schema.Properties:
+    """The group's properties."""
+    return context.operations.properties(call.path["group"])
+
+
+async def change_properties(context: Context, call: Call) -> schema.Properties:
+    """Publish changed properties."""
+    wish = _typed(call.body, schema.PropertiesChange)
+    return await context.operations.change_properties(call.path["group"], wish)
+
+
+# --- credentials --------------------------------------------------------------------------------------------
+
+
+def list_credentials(context: Context, call: Call) -> schema.Credentials:
+    """One page of credentials."""
+    query = _typed(call.query, schema.CredentialsQuery)
+    return context.operations.credentials(call.path["group"], query)
+
+
+async def issue_credential(context: Context, call: Call) -> schema.CredentialIssued:
+    """Issue one credential."""
+    wish = _typed(call.body, schema.CredentialIssue)
+    (issued,) = await context.operations.issue(call.path["group"], [wish])
+    return issued
+
+
+async def issue_credentials(context: Context, call: Call) -> schema.CredentialsIssued:
+    """Issue several credentials in one transaction."""
+    wishes = _typed(call.body, schema.CredentialBatch).issues
+    return schema.CredentialsIssued(issued=list(await context.operations.issue(call.path["group"], wishes)))
+
+
+def get_credential(context: Context, call: Call) -> schema.CredentialChain:
+    """One credential with its certificates."""
+    return context.operations.credential(call.path["group"], call.path["grant_id"])
+
+
+async def create_invitation(context: Context, call: Call) -> schema.CredentialIssued:
+    """Issue one credential that is not stored, as an invitation."""
+    asked = _typed(call.body, schema.InvitationCreate)
+    given: dict[str, Any] = {name: getattr(asked, name) for name in asked.__struct_fields__}
+    wish = schema.CredentialIssue(**given, store=False, invitation=True)
+    (issued,) = await context.operations.issue(call.path["group"], [wish])
+    return issued
+
+
+def parse_invitation(context: Context, call: Call) -> schema.InvitationContents:
+    """Look into an invitation."""
+    return context.operations.parse_invitation(_typed(call.body, schema.InvitationParse))
+
+
+# --- members and acts ---------------------------------------------------------------------------------------
+
+
+def list_members(context: Context, call: Call) -> schema.Members:
+    """One page of members."""
+    return context.operations.members(call.path["group"], _typed(call.query, schema.Page))
+
+
+def get_member(context: Context, call: Call) -> schema.MemberCredentials:
+    """One member and its credentials."""
+    return context.operations.member(call.path["group"], call.path["peer_name"])
+
+
+def list_acts(context: Context, call: Call) -> schema.Acts:
+    """One page of acts, in the order of their arrival."""
+    return context.operations.acts(call.path["group"], _typed(call.query, schema.Page))

@@ -1,0 +1,377 @@
+"""The routes: one table from which the server dispatches and the OpenAPI document is made.
+
+Names in a path are percent-encoded segments. A fixed segment wins over a name, for all methods: a group that
+somebody has called `join` is reached under its full name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from peerd.control import handlers, schema
+from peerd.control.access import Access
+from peerd.control.decoding import decode_segment
+from peerd.control.events import NDJSON, SSE
+from peerd.control.handlers import METRICS_TYPE, Call, Context
+from peerd.control.http1 import JSON, Answer, Streaming
+
+Outcome = schema.Reply | Answer | Streaming
+Handler = Callable[[Context, Call], Outcome | Awaitable[Outcome]]
+
+# What the caller did wrong whatever the route.
+COMMON_ERRORS = (
+    "invalid-request",
+    "access-denied",
+    "not-found",
+    "method-not-allowed",
+    "timed-out",
+    "request-too-large",
+    "unsupported-media-type",
+    "too-many-connections",
+    "headers-too-large",
+    "internal",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route; its summary is its handler's docstring, its operation's id its handler's name.
+
+    `body` and `query` are the types of what is sent, absent where nothing may be. `errors` are the slugs
+    beside `COMMON_ERRORS`. `media_types` are those of an answer that is no `reply` in JSON. `examples` are
+    bodies that a caller might send, for the document.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    reply: type[schema.Reply] | None = None
+    body: type[schema.Request] | None = None
+    query: type[schema.Request] | None = None
+    errors: tuple[str, ...] = ()
+    status: int = HTTPStatus.OK
+    media_types: tuple[str, ...] = (JSON,)
+    example: schema.Request | None = None
+
+    @property
+    def name(self) -> str:
+        """The stable name of the operation."""
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        """One sentence on what it does."""
+        return (self.handler.__doc__ or "").removesuffix(".")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path, from left to right."""
+        return tuple(segment[1:-1] for segment in self.path.split("/") if _is_name(segment))
+
+
+_GROUP = ("group-not-found", "ambiguous-name", "group-not-ready")
+_IDENTITY = ("identity-not-found", "ambiguous-name")
+_STORE = ("store-failed", "store-full", "store-corrupt")
+_SIGN = (*_STORE, "clock-not-trusted", "identity-deleted", "no-key-access", "not-ready", "not-authorized")
+_ISSUE = (
+    *_GROUP,
+    *_SIGN,
+    "chain-too-long",
+    "circular-chain",
+    "identity-not-found",
+    "invalid-argument",
+    "invalid-credential-info",
+    "invalid-friendly-name",
+    "invalid-peer-name",
+    "invalid-role",
+    "invalid-time-period",
+    "invitation-not-trusted",
+    "key-mismatch",
+    "needs-revocation",
+)
+_NAMES = ("invalid-classifier", "classifier-too-long", "invalid-friendly-name")
+
+_SUBJECT = "4c1e7ac12d3f5b6a798800112233445566778899.laptop"
+_EXAMPLE_ID = "1f7d03c5a86e4b92"
+_GROUP_NAME = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3.family"
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1", handlers.get_api, Access.READ, schema.Api),
+    Route("GET", "/v1/status", handlers.get_status, Access.READ, schema.Status),
+    Route("GET", "/v1/health", handlers.get_health, Access.READ, schema.Health),
+    Route("GET", "/v1/metrics", handlers.get_metrics, Access.READ, media_types=(METRICS_TYPE,)),
+    Route("GET", "/v1/openapi.json", handlers.get_openapi, Access.READ),
+    Route(
+        "GET",
+        "/v1/events",
+        handlers.get_events,
+        Access.READ,
+        query=schema.EventsQuery,
+        errors=("group-not-found", "ambiguous-name", "invalid-argument", "not-acceptable"),
+        media_types=(SSE, NDJSON),
+    ),
+    # --- identities ---
+    Route("GET", "/v1/identities", handlers.list_identities, Access.READ, schema.Identities),
+    Route(
+        "POST",
+        "/v1/identities",
+        handlers.create_identity,
+        Access.ADMIN,
+        schema.Identity,
+        body=schema.IdentityCreate,
+        errors=(*_NAMES, *_STORE),
+        status=HTTPStatus.CREATED,
+        example=schema.IdentityCreate(classifier="laptop", friendly_name="Ada's laptop"),
+    ),
+    Route(
+        "GET",
+        "/v1/identities/{peer_name}",
+        handlers.get_identity,
+        Access.READ,
+        schema.Identity,
+        errors=_IDENTITY,
+    ),
+    Route(
+        "PATCH",
+        "/v1/identities/{peer_name}",
+        handlers.change_identity,
+        Access.ADMIN,
+        schema.Identity,
+        body=schema.IdentityChange,
+        errors=(*_IDENTITY, *_STORE, "identity-deleted", "invalid-friendly-name"),
+        example=schema.IdentityChange(friendly_name="Ada's new laptop"),
+    ),
+    Route(
+        "DELETE",
+        "/v1/identities/{peer_name}",
+        handlers.delete_identity,
+        Access.ADMIN,
+        schema.Identity,
+        errors=(*_IDENTITY, *_STORE, "identity-deleted", "identity-in-use"),
+    ),
+    Route(
+        "GET",
+        "/v1/identities/{peer_name}/document",
+        handlers.get_identity_document,
+        Access.READ,
+        schema.IdentityDocument,
+        errors=(*_IDENTITY, "identity-deleted", "no-key-access"),
+    ),
+    # --- groups ---
+    Route("GET", "/v1/groups", handlers.list_groups, Access.READ, schema.Groups),
+    Route(
+        "POST",
+        "/v1/groups/recovery",
+        handlers.make_recovery_key,
+        Access.ADMIN,
+        schema.RecoveryKey,
+        body=schema.Empty,
+        status=HTTPStatus.CREATED,
+    ),
+    Route(
+        "POST",
+        "/v1/groups",
+        handlers.create_group,
+        Access.ADMIN,
+        schema.Group,
+        body=schema.GroupCreate,
+        errors=(*_NAMES, *_IDENTITY, *_SIGN, "invalid-argument", "invalid-properties", "already-exists"),
+        status=HTTPStatus.CREATED,
+        example=schema.GroupCreate(classifier="family", recovery_token=_EXAMPLE_ID, recovery_delivered=True),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/join",
+        handlers.join_group,
+        Access.ADMIN,
+        schema.Group,
+        body=schema.GroupJoin,
+        errors=(
+            *_IDENTITY,
+            *_STORE,
+            "already-exists",
+            "identity-deleted",
+            "invalid-argument",
+            "invalid-peer-name",
+            "invitation-not-trusted",
+            "no-key-access",
+        ),
+        example=schema.GroupJoin(group=_GROUP_NAME, addresses=["192.0.2.7:3587"]),
+    ),
+    Route("GET", "/v1/groups/{group}", handlers.get_group, Access.READ, schema.Group, errors=_GROUP),
+    Route(
+        "DELETE",
+        "/v1/groups/{group}",
+        handlers.delete_group,
+        Access.ADMIN,
+        schema.GroupDeleted,
+        errors=(*_GROUP, *_STORE),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/connect",
+        handlers.connect_group,
+        Access.OPERATE,
+        schema.Group,
+        body=schema.GroupConnect,
+        errors=(*_GROUP, *_STORE, "invalid-argument"),
+        example=schema.GroupConnect(addresses=["192.0.2.7:3587"], only=True),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/disconnect",
+        handlers.disconnect_group,
+        Access.OPERATE,
+        schema.Group,
+        body=schema.Empty,
+        errors=(*_GROUP, *_STORE),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/properties",
+        handlers.get_properties,
+        Access.READ,
+        schema.Properties,
+        errors=_GROUP,
+    ),
+    Route(
+        "PATCH",
+        "/v1/groups/{group}/properties",
+        handlers.change_properties,
+        Access.ADMIN,
+        schema.Properties,
+        body=schema.PropertiesChange,
+        errors=(*_GROUP, *_SIGN, "invalid-friendly-name", "invalid-properties"),
+        example=schema.PropertiesChange(comment="Ada, Bob and their machines"),
+    ),
+    # --- credentials ---
+    Route(
+        "GET",
+        "/v1/groups/{group}/credentials",
+        handlers.list_credentials,
+        Access.READ,
+        schema.Credentials,
+        query=schema.CredentialsQuery,
+        errors=(*_GROUP, "invalid-argument", "member-not-found"),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/credentials",
+        handlers.issue_credential,
+        Access.ADMIN,
+        schema.CredentialIssued,
+        body=schema.CredentialIssue,
+        errors=_ISSUE,
+        status=HTTPStatus.CREATED,
+        example=schema.CredentialIssue(subject=_SUBJECT, role="member", valid_s=7_776_000, store=True),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/credentials/batch",
+        handlers.issue_credentials,
+        Access.ADMIN,
+        schema.CredentialsIssued,
+        body=schema.CredentialBatch,
+        errors=_ISSUE,
+        status=HTTPStatus.CREATED,
+        example=schema.CredentialBatch(issues=[schema.CredentialIssue(subject=_SUBJECT, store=True)]),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/credentials/{grant_id}",
+        handlers.get_credential,
+        Access.READ,
+        schema.CredentialChain,
+        errors=(*_GROUP, "credential-not-found", "invalid-argument"),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/invitations",
+        handlers.create_invitation,
+        Access.ADMIN,
+        schema.CredentialIssued,
+        body=schema.InvitationCreate,
+        errors=_ISSUE,
+        status=HTTPStatus.CREATED,
+        example=schema.InvitationCreate(subject=_SUBJECT, role="member"),
+    ),
+    Route(
+        "POST",
+        "/v1/invitations/parse",
+        handlers.parse_invitation,
+        Access.READ,
+        schema.InvitationContents,
+        body=schema.InvitationParse,
+        errors=("invitation-not-trusted",),
+        example=schema.InvitationParse(invitation="<PEERINVITATION>…</PEERINVITATION>"),
+    ),
+    # --- members and acts ---
+    Route(
+        "GET",
+        "/v1/groups/{group}/members",
+        handlers.list_members,
+        Access.READ,
+        schema.Members,
+        query=schema.Page,
+        errors=(*_GROUP, "invalid-argument"),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/members/{peer_name}",
+        handlers.get_member,
+        Access.READ,
+        schema.MemberCredentials,
+        errors=(*_GROUP, "member-not-found"),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/acts",
+        handlers.list_acts,
+        Access.READ,
+        schema.Acts,
+        query=schema.Page,
+        errors=(*_GROUP, "invalid-argument"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What stands at one path: a route for each method, and the names that the path gives."""
+
+    routes: Mapping[str, Route]
+    names: Mapping[str, str]
+
+
+def match_path(path: str) -> Match | None:
+    """What stands at a path as it was sent; None when nothing does. Raises: BadRequest, it is no UTF-8."""
+    segments = [decode_segment(segment) for segment in path.split("/")]
+    for template, routes in _TEMPLATES:
+        if len(template) == len(segments) and all(map(_fits, template, segments)):
+            names = {
+                part[1:-1]: text for part, text in zip(template, segments, strict=True) if _is_name(part)
+            }
+            return Match(routes, names)
+    return None
+
+
+def _is_name(part: str) -> bool:
+    return part.startswith("{")
+
+
+def _fits(part: str, segment: str) -> bool:
+    return bool(segment) if _is_name(part) else part == segment
+
+
+def _by_template(routes: tuple[Route, ...]) -> tuple[tuple[tuple[str, ...], dict[str, Route]], ...]:
+    """The routes by their path, with fixed segments before names."""
+    found: dict[tuple[str, ...], dict[str, Route]] = {}
+    for route in routes:
+        found.setdefault(tuple(route.path.split("/")), {})[route.method] = route
+    return tuple(sorted(found.items(), key=lambda entry: [_is_name(part) for part in entry[0]]))
+
+
+_TEMPLATES = _by_template(ROUTES)
