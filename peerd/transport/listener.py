@@ -55,7 +55,9 @@ class Listener:
             raise
         return tuple(self._network.address_of(listener) for listener in self._listeners)
 
-    async def serve(self, handler: Handler) -> None:
+    async def serve(
+        self, handler: Handler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Accept until cancelled, each connection in a task of its own.
 
         `handler` gets a channel whose `run` runs already; when it returns, the channel is closed. It has
@@ -63,6 +65,7 @@ class Listener:
         then, or when a newcomer needs the slot, it is cancelled. What it raises stops the listener, so it
         deals itself with LinkClosed, LinkLost and RemoteProtocolError.
         """
+        task_status.started()
         await trio.serve_listeners(partial(self._accept, handler), self._listeners)
 
     async def aclose(self) -> None:
@@ -75,6 +78,8 @@ class Listener:
         host, port = split_address(address)
         try:
             return await self._network.listen(host, port)
+        except UnicodeError as error:  # a name that IDNA cannot encode
+            raise ConfigError(f"cannot listen on {address}: no host has such a name") from error
         except OSError as error:
             hint = "run `peerd run --listen HOST:PORT` with an address of this machine and a free port"
             if error.errno == errno.EADDRINUSE:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
-
-import trio
+from typing import Protocol
 
 from peerd.transport.limits import MEMBERS_MAX, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX
 
@@ -29,16 +28,29 @@ class SlotLimits:
     members: int = MEMBERS_MAX
 
 
+class Stay(Protocol):
+    """What a slot decides about its connection; a `trio.CancelScope` around its task is one."""
+
+    deadline: float
+
+    @property
+    def cancel_called(self) -> bool:
+        """Whether it is over, by `cancel` or because the deadline is past."""
+
+    def cancel(self) -> object:
+        """End it now."""
+
+
 class Slot:
-    """One connection's place. Whoever is pushed out finds its `scope` cancelled."""
+    """One connection's place. Whoever is pushed out finds its `stay` cancelled."""
 
-    __slots__ = ("_slots", "scope", "site")
+    __slots__ = ("_slots", "site", "stay")
 
-    def __init__(self, slots: Slots, site: str, scope: trio.CancelScope) -> None:
+    def __init__(self, slots: Slots, site: str, stay: Stay) -> None:
         """`site` is `site_of` the other side's host."""
         self._slots = slots
         self.site = site
-        self.scope = scope
+        self.stay = stay
 
     def promote(self) -> bool:
         """Move to the members' slots, for good and without deadline. False: too late, or these are full."""
@@ -70,7 +82,7 @@ class Slots:
         """Connections that have."""
         return len(self._members)
 
-    def admit(self, host: str, scope: trio.CancelScope) -> Slot:
+    def admit(self, host: str, stay: Stay) -> Slot:
         """Give a newcomer a stranger's slot, pushing somebody out when there is none."""
         site = site_of(host)
         neighbors = self._strangers_of.get(site, {})
@@ -78,19 +90,19 @@ class Slots:
             self._push_out(next(iter(neighbors)))
         elif len(self._strangers) >= self._limits.strangers:
             self._push_out(next(iter(self._strangers)))
-        slot = Slot(self, site, scope)
+        slot = Slot(self, site, stay)
         self._strangers[slot] = None
         self._strangers_of.setdefault(site, {})[slot] = None
         return slot
 
     def promote(self, slot: Slot) -> bool:
         """See `Slot.promote`."""
-        too_late = slot not in self._strangers or slot.scope.cancel_called
+        too_late = slot not in self._strangers or slot.stay.cancel_called
         if too_late or len(self._members) >= self._limits.members:
             return False
         self._forget_stranger(slot)
         self._members[slot] = None
-        slot.scope.deadline = math.inf
+        slot.stay.deadline = math.inf
         return True
 
     def leave(self, slot: Slot) -> None:
@@ -106,7 +118,7 @@ class Slots:
 
     def _push_out(self, slot: Slot) -> None:
         self._forget_stranger(slot)
-        slot.scope.cancel()
+        slot.stay.cancel()
 
     def _forget_stranger(self, slot: Slot) -> None:
         del self._strangers[slot]

@@ -33,6 +33,13 @@ class ChoppedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
+async def dribble(stream: trio.abc.SendStream, content: bytes, pause_s: float) -> None:
+    """Send one byte, wait, send the next."""
+    for byte in content:
+        await stream.send_all(bytes([byte]))
+        await trio.sleep(pause_s)
+
+
 def run_on_mock_clock(scenario: Callable[[], Awaitable[None]]) -> None:
     """Run one example of hypothesis on a clock of its own that jumps over every wait."""
 
