@@ -55,6 +55,7 @@ from tests.protocol.machines.handshakes import (
     Talk,
     arrive,
     at,
+    fault_of,
     hello_of,
     key_of,
     prove_of,
