@@ -350,6 +350,8 @@ class Client:
             raise self._unreachable(error) from error
         if len(content) > CLIENT_REPLY_BYTES_MAX:
             raise ApiError(_local("internal", f"The answer is longer than {CLIENT_REPLY_BYTES_MAX} bytes."))
+        if response.length:  # what is missing: the standard library leaves it to us to notice
+            raise self._unreachable(http.client.IncompleteRead(content))
         return content
 
     def _read_events(self, response: http.client.HTTPResponse) -> Iterator[schema.Event]:
@@ -379,9 +381,11 @@ class Client:
                 return ApiError(_local("access-denied", detail, "use the account that peerd runs under"))
             case OSError() if "path too long" in str(error):
                 return ApiError(_local("path-too-long", f"A socket cannot lie at {self._path}."))
-            case _:
+            case OSError() | http.client.IncompleteRead():
                 detail = "The daemon went away before it had answered; what was asked for may be done or not."
                 return DaemonNotRunning(_local("daemon-not-running", detail))
+            case _:
+                return ApiError(_local("internal", f"What answers at {self._path} is no peerd."))
 
 
 def _path(*segments: str) -> str:

@@ -1,0 +1,255 @@
+"""The client speaks every route with the schema's types, and words every failure for people."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from peerd.control import client as client_module, schema
+from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
+from peerd.control.limits import BODY_BYTES_MAX, PAGE_LIMIT_MAX
+from peerd.control.routes import ROUTES
+from tests.peerd.control.fake import RECOVERY_KEY
+from tests.peerd.control.served import WAIT_S_MAX, served
+
+
+@pytest.fixture
+def running(tmp_path):
+    with served(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def client(running):
+    with running.client() as client:
+        yield client
+
+
+def make_group(client: Client) -> schema.Group:
+    client.create_identity(schema.IdentityCreate(classifier="laptop", friendly_name="Ada's"))
+    key = client.make_recovery_key()
+    assert key.recovery_key == RECOVERY_KEY
+    return client.create_group(
+        schema.GroupCreate(
+            classifier="family", recovery_token=key.recovery_token, recovery_delivered=True, comment="us"
+        )
+    )
+
+
+def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
+    reached = set()
+    original = client_module.Client._open
+
+    def noted(self, connection, method, target, body, accept):
+        reached.add((method, target.split("?")[0]))
+        return original(self, connection, method, target, body, accept)
+
+    monkeypatch.setattr(client_module.Client, "_open", noted)
+    group = make_group(client)
+    name, own = group.group, group.peer_name
+    issued = client.issue(
+        name, schema.CredentialIssue(subject="b" * 40 + ".bob", store=True, invitation=True)
+    )
+    batch = schema.CredentialBatch(issues=[schema.CredentialIssue(subject="c" * 40 + ".c")] * 3)
+    answers = [
+        client.api(),
+        client.status(),
+        client.health(),
+        client.identities(),
+        client.identity(own),
+        client.identity_document(own),
+        client.change_identity(own, schema.IdentityChange(friendly_name="new")),
+        client.groups(),
+        client.group(name),
+        client.connect_group(name, schema.GroupConnect(addresses=["[::1]:3587"], only=True)),
+        client.disconnect_group(name),
+        client.properties(name),
+        client.change_properties(name, schema.PropertiesChange(comment="")),
+        client.credentials(name, schema.CredentialsQuery(subject="b" * 40 + ".bob")),
+        client.credential(name, issued.credential.grant_id),
+        client.issue_batch(name, batch),
+        client.create_invitation(name, schema.InvitationCreate(subject="d" * 40 + ".d")),
+        client.members(name, schema.Page(limit=1)),
+        client.member(name, "b" * 40 + ".bob"),
+        client.acts(name, schema.Page()),
+        client.join_group(schema.GroupJoin(group="e" * 40 + ".other", addresses=["192.0.2.1:1"])),
+    ]
+    assert issued.invitation
+    assert answers[16].invitation
+    assert len(answers[15].issued) == 3
+    assert "peerd_groups" in client.metrics()
+    assert client.openapi().startswith(b"{")
+    assert list(client.events(since="start", follow=False))
+    with pytest.raises(ApiError, match="no invitation"):
+        client.parse_invitation(schema.InvitationParse(invitation="<"))
+    client.delete_group(name)
+    client.delete_group("e" * 40 + ".other")
+    assert client.delete_identity(own).deleted
+    assert all(isinstance(answer, schema.Reply) for answer in answers)
+    known = {"{group}": {name, "e" * 40 + ".other"}, "{peer_name}": {own, "b" * 40 + ".bob"}}
+    known["{grant_id}"] = {issued.credential.grant_id}
+    assert {templated(method, path, known) for method, path in reached} == {
+        (r.method, r.path) for r in ROUTES
+    }
+
+
+def templated(method: str, path: str, known: dict[str, set[str]]) -> tuple[str, str]:
+    segments = path.split("/")
+    for place, names in known.items():
+        segments = [place if segment in names else segment for segment in segments]
+    return method, "/".join(segments)
+
+
+@pytest.mark.parametrize("name", ["ä b", "a/b", "a?b#c", "100%", "..", "日本", "a+b&c=d"])
+def test_any_name_reaches_its_place_in_the_path(client, name):
+    client.create_identity(schema.IdentityCreate(classifier=name))
+    assert client.identity(name).peer_name.endswith(f".{name}")
+
+
+def test_absent_properties_stay_and_empty_ones_are_set(client):
+    group = make_group(client).group
+    assert client.change_properties(group, schema.PropertiesChange(friendly_name="F")).comment == "us"
+    assert client.change_properties(group, schema.PropertiesChange(comment="")).comment == ""
+
+
+def test_lists_longer_than_a_page_are_read_to_their_end(client):
+    group = make_group(client).group
+    subjects = [f"{number:040x}.x" for number in range(PAGE_LIMIT_MAX + 24)]
+    for start in range(0, len(subjects), 256):
+        wishes = [schema.CredentialIssue(subject=subject) for subject in subjects[start : start + 256]]
+        client.issue_batch(group, schema.CredentialBatch(issues=wishes))
+    assert [one.subject for one in client.all_credentials(group)] == subjects
+    assert [one.peer_name for one in client.all_members(group)] == subjects
+    assert len(list(client.all_acts(group))) == len(subjects)
+    assert [one.subject for one in client.all_credentials(group, subjects[7])] == [subjects[7]]
+
+
+def test_a_refusal_carries_slug_detail_hint_and_status(client):
+    with pytest.raises(ApiError) as caught:
+        client.group("none")
+    error = caught.value
+    assert (error.slug, error.status, error.hint) == ("group-not-found", 404, "peerd group list")
+    assert "'none'" in error.detail
+    assert str(error) == error.detail
+    assert error.problem.instance
+
+
+def test_a_windows_code_comes_through(client):
+    with pytest.raises(ApiError) as caught:
+        client.identity("none")
+    assert caught.value.problem.windows_code == 0x80630501
+
+
+def test_events_that_come_later_are_followed_until_the_daemon_stops(running, client):
+    def add():
+        running.do(running.operations.log.add, "greeting", None)
+
+    kinds = []
+    for event in client.events(on_open=add):
+        kinds.append(event.kind)
+        if event.kind == "greeting":
+            threading.Thread(target=running.stop).start()
+    assert kinds == ["greeting", "bye"]
+
+
+def test_without_a_socket_the_daemon_is_not_running(tmp_path):
+    with pytest.raises(DaemonNotRunning) as caught:
+        Client(str(tmp_path / "control.sock")).status()
+    assert caught.value.hint == "start it: peerd run"
+    assert caught.value.slug == "daemon-not-running"
+
+
+def test_a_socket_where_nobody_listens_is_a_daemon_that_is_not_running(running):
+    running.stop()
+    with running.client() as client, pytest.raises(DaemonNotRunning):
+        client.status()
+
+
+def test_a_path_too_long_for_a_socket_is_said_to_be_one(tmp_path):
+    with pytest.raises(ApiError) as caught:
+        Client(str(tmp_path / ("x" * 120))).status()
+    assert caught.value.slug == "path-too-long"
+
+
+def test_a_connection_that_the_daemon_closed_meanwhile_is_opened_anew(tmp_path):
+    with served(tmp_path) as running, running.client() as client:
+        client.status()
+        running.stop()
+        with served(tmp_path):
+            assert client.create_identity(schema.IdentityCreate()).groups == []
+
+
+def test_a_body_over_the_limit_is_refused_in_words(client):
+    with pytest.raises(ApiError) as caught:
+        client.parse_invitation(schema.InvitationParse(invitation="x" * 3 * BODY_BYTES_MAX))
+    assert caught.value.slug == "request-too-large"
+    assert client.health().health == "healthy"
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """Gives clients of something else that listens at a socket."""
+
+    def answer_once(listener: socket.socket, answer: bytes) -> None:
+        with listener, listener.accept()[0] as sock:
+            sock.recv(65536)
+            sock.sendall(answer)
+
+    def answering(answer: bytes) -> Client:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        threads.append(threading.Thread(target=answer_once, args=(listener, answer)))
+        threads[-1].start()
+        return Client(str(tmp_path / "s"), timeout_s=WAIT_S_MAX)
+
+    threads: list[threading.Thread] = []
+    yield answering
+    for thread in threads:
+        thread.join(WAIT_S_MAX)
+
+
+@pytest.mark.parametrize(
+    "answer,kind",
+    [
+        (b"", DaemonNotRunning),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", DaemonNotRunning),
+        (b"SSH-2.0-OpenSSH\r\n", ApiError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", ApiError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xff", ApiError),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", ApiError),
+    ],
+)
+def test_whatever_answers_the_error_is_one_of_ours(stranger, answer, kind):
+    with stranger(answer) as client, pytest.raises(kind) as caught:
+        client.health()
+    assert caught.value.detail
+
+
+def test_fields_of_a_newer_daemon_are_ignored(stranger):
+    body = b'{"health":"healthy","findings":[],"mood":"fine"}'
+    with stranger(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as client:
+        assert client.health().health == "healthy"
+
+
+def test_the_root_of_the_errors_is_never_raised():
+    with pytest.raises(TypeError):
+        ClientError(schema.Problem(slug="x", title="X", status=400, detail="x"))
+
+
+def test_the_client_loads_nothing_heavy_and_nothing_of_the_protocol():
+    refused = {"trio", "cryptography", "protocol", "h11", "OpenSSL", "apsw", "asyncio", "prometheus_client"}
+    script = f"import sys, peerd.client; print(*sorted({refused!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+def test_the_public_client_is_this_one():
+    from peerd import client as public
+
+    assert public.Client is Client
+    assert set(public.__all__) == {"ApiError", "Client", "ClientError", "DaemonNotRunning", "schema"}
