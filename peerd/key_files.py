@@ -1,7 +1,7 @@
 """Private keys on disk: one PKCS#8 PEM file for each, readable by its owner only.
 
 The form is the one that every tool knows, scanners for leaked secrets too. A key that cannot be read, is open
-to others, or is another than the expected one is not used: the answer is always `no-key-access`, and says why.
+to others, or is another than the expected one is not used: the answer is `no-key-access`, and says why.
 """
 
 from __future__ import annotations

@@ -152,15 +152,17 @@ def read_private(path: Path, *, bytes_max: int) -> bytes:
         raise NotFound(f"the file {path} does not exist") from None
     except OSError as error:
         raise _failed("open the file", path, error) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{path} is not a regular file")
         _check_private(path, status)
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(bytes_max + 1)
-        except OSError as error:
-            raise _failed("read the file", path, error) from None
+    except OSError as error:
+        raise _failed("read the file", path, error) from None
+    finally:
+        os.close(descriptor)
     if len(data) > bytes_max:
         raise StoreError(f"the file {path} is larger than {bytes_max} bytes", code="store-corrupt")
     return data
@@ -180,6 +182,18 @@ def replace_durably(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise _failed("write the file", path, error) from None
+
+
+def rename_durably(old: Path, new: Path) -> None:
+    """Give a durable file its name, in the same directory, so that it still has it after a crash.
+
+    Raises: StoreError.
+    """
+    try:
+        old.replace(new)
+        sync_directory(new.parent)
+    except OSError as error:
+        raise _failed("give its name to the file", new, error) from None
 
 
 def remove_durably(path: Path) -> None:

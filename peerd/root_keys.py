@@ -1,7 +1,7 @@
 """The private root keys of groups created here, one file for each.
 
 Whoever holds one can issue at level 0 and set the group's properties. It is needed for these two only, so the
-file may be taken away, and put back for the day it is needed; meanwhile both are refused with `no-key-access`.
+file may be taken away, and put back for the day it is needed; till then both are refused, `no-key-access`.
 """
 
 from __future__ import annotations
