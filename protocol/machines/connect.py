@@ -49,6 +49,7 @@ Source: design section 7, steps 1 to 3; protocol-study.md 5.2 and 5.3.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -168,7 +169,7 @@ class Arrival:
 _Turns: TypeAlias = Mapping[tuple[State, type[Message]], Callable[[Any, Arrival, Moment], list[Output]]]
 
 
-class _Side:
+class _Side(ABC):
     """What both sides share: one frame in, the handler of the state's table, outputs out."""
 
     _turns: ClassVar[_Turns]
@@ -217,8 +218,9 @@ class _Side:
         assert arrival.message is not None
         return self._turns[self._state, type(arrival.message)](self, arrival, now)
 
+    @abstractmethod
     def _examine(self, payload: bytes, message: Message) -> Arrival:
-        raise NotImplementedError
+        """Decode the evidence in a message that the state allows. Raises: RemoteProtocolError."""
 
     def _fail(self, arrival: Arrival, fault: RemoteProtocolError) -> list[Output]:
         return self._finish(Ending.FAULT, fault)
