@@ -90,6 +90,11 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def errors_go_to_terminal() -> bool:
+    """Whether a person sees standard error as it is written."""
+    return sys.stderr.isatty()
+
+
 def _shown(cell: Cell, *, short: bool = False) -> str:
     text = cell if isinstance(cell, str) else cell.short if short else cell.full
     return printable(text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Self
 
 import click
 
 from peerd.cli.problems import local_problem
-from peerd.cli.render import count_of
+from peerd.cli.render import count_of, errors_go_to_terminal
 from peerd.clock import pause, steady_s
 from peerd.control import schema
 from peerd.control.client import ApiError, Client
@@ -50,7 +49,7 @@ class _Progress:
     """One line on standard error that rewrites itself; where nobody looks, a line for each change."""
 
     def __init__(self) -> None:
-        self._rewrites = sys.stderr.isatty()
+        self._rewrites = errors_go_to_terminal()
         self._last = ""
         self._shown = False
 

@@ -1,4 +1,4 @@
-"""A daemon that gives the answers it was told to, over a real Unix socket, and remembers what it was asked."""
+"""A daemon that gives the answers it was told to, over a real Unix socket, and keeps what it was asked."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FakeDaemon:
             def handle_any(self) -> None:
                 daemon.handle(self)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815
+            do_GET = do_POST = do_PATCH = do_DELETE = handle_any
 
             def log_message(self, *_: object) -> None:
                 pass
