@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from peerd.cli.render import Name, details, say, table, time_text, yes_or_no
-from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import DURATION, STANDARD_STREAM, TIME, read_document
 from peerd.control import schema
 from peerd.paths import NewFile
@@ -33,10 +33,11 @@ as_root_option = click.option("--as-root", is_flag=True, help="Sign with the gro
 
 
 @click.group(
+    cls=Noun,
     epilog=examples(
         "peerd credential issue pizza bob --document bob.xml --role member --store",
         "peerd credential list pizza",
-    )
+    ),
 )
 def credential() -> None:
     """Membership certificates: issue and look at them."""

@@ -10,7 +10,7 @@ import msgspec
 from peerd.cli.group_text import group_text, groups_table, properties_text
 from peerd.cli.recovery import delivery
 from peerd.cli.render import say
-from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import DURATION, read_document
 from peerd.cli.waiting import WAIT_S_DEFAULT, wait_for_credential
 from peerd.control import schema
@@ -30,9 +30,10 @@ only_option = click.option("--only", is_flag=True, help="Have links to these add
 
 
 @click.group(
+    cls=Noun,
     epilog=examples(
         "peerd group create pizza --recovery pizza.key", "peerd group join --invitation alice.xml --wait"
-    )
+    ),
 )
 def group() -> None:
     """Groups: make, join, connect."""

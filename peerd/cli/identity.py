@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import click
 
 from peerd.cli.render import Name, details, say, table, time_text
-from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.control import schema
 from peerd.control.client import Client
 from peerd.errors import NotFound
 from peerd.printable import printable
 
 
-@click.group(epilog=examples("peerd identity create alice --friendly-name 'Alice A.'", "peerd identity list"))
+@click.group(
+    cls=Noun, epilog=examples("peerd identity create alice --friendly-name 'Alice A.'", "peerd identity list")
+)
 def identity() -> None:
     """Key pairs of this node, and their names."""
 
@@ -98,7 +100,7 @@ def rename(session: Session, name: str, friendly_name: str, as_json: bool) -> No
 def delete(session: Session, name: str, as_json: bool) -> None:
     """Delete the private key of an identity for good.
 
-    It is refused while a group is open under it: leave that group first.
+    It is refused while a group is open under it; see `peerd group delete`.
     """
     with session.client() as client:
         gone = client.delete_identity(name)

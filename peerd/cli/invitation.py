@@ -18,16 +18,17 @@ from peerd.cli.credential import (
     valid_option,
 )
 from peerd.cli.render import details, say, time_text
-from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import STANDARD_STREAM, read_document
 from peerd.control import schema
 
 
 @click.group(
+    cls=Noun,
     epilog=examples(
         "peerd invitation create pizza --document bob.xml --role member > bob-invitation.xml",
         "peerd invitation show bob-invitation.xml",
-    )
+    ),
 )
 def invitation() -> None:
     """Invitations: credentials to be handed over."""

@@ -8,11 +8,11 @@ import click
 
 from peerd.cli.credential import credentials_table
 from peerd.cli.render import Name, details, table, time_text, yes_or_no
-from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.control import schema
 
 
-@click.group(epilog=examples("peerd member list pizza", "peerd member show pizza bob"))
+@click.group(cls=Noun, epilog=examples("peerd member list pizza", "peerd member show pizza bob"))
 def member() -> None:
     """Members of a group."""
 

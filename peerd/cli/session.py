@@ -14,6 +14,14 @@ from peerd.control.client import Client
 from peerd.paths import Home, check_socket_path, default_home
 
 
+class Noun(click.Group):
+    """What verbs act on; they are listed in the order they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, the most common first."""
+        return list(self.commands)
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The choices made before the verb."""
