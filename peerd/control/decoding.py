@@ -21,7 +21,7 @@ from peerd.errors import BadRequest
 
 T = TypeVar("T", bound=Request)
 
-_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(.*)`(?: - at `(.*)`)?$", re.DOTALL)
+_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 _SHOWN_CHARACTERS_MAX = 80
 _INTEGER_MAX = 2**53  # beyond it a float no longer names one integer
 

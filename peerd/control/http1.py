@@ -141,8 +141,7 @@ class HttpConnection:
     async def refuse(self, error: BadRequest) -> None:
         """Answer with a refusal without looking at any request, then close."""
         try:
-            await self._send_answer(self._refusal(error))
-            await self._linger()
+            await self._send_refusal(error)
         except ClientGone:
             pass
         finally:
@@ -153,8 +152,7 @@ class HttpConnection:
         try:
             request = await self._read_request()
         except BadRequest as error:
-            await self._send_answer(self._refusal(error))
-            await self._linger()
+            await self._send_refusal(error)
             return False
         if request is None:
             return False
@@ -162,7 +160,7 @@ class HttpConnection:
         if isinstance(answer, Streaming):
             await self._stream_answer(answer)
             return False
-        await self._send_answer(answer)
+        await self._send_answer(answer, last=self._stop.requested)
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     # --- reading ---
@@ -177,6 +175,8 @@ class HttpConnection:
             if not isinstance(head, h11.Request):
                 return None
             self._head_only = head.method == b"HEAD"
+            if head.http_version not in (b"1.0", b"1.1"):
+                raise BadRequest("HTTP is spoken here in versions 1.0 and 1.1.")
             with _deadline(BODY_S_MAX, "body"):
                 body = await self._read_body(head)
         except h11.RemoteProtocolError as error:
@@ -204,7 +204,10 @@ class HttpConnection:
         body = bytearray()
         while True:
             if self._h11.they_are_waiting_for_100_continue:
-                await self._send(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=[]))
+                status = HTTPStatus.CONTINUE
+                await self._send(
+                    h11.InformationalResponse(status_code=status, headers=[], reason=_phrase(status))
+                )
             event = await self._next_event()
             if isinstance(event, h11.Data):
                 body += event.data
@@ -229,24 +232,31 @@ class HttpConnection:
 
     # --- writing ---
 
-    async def _send_answer(self, answer: Answer) -> None:
-        """Send a whole answer. Raises: ClientGone, also when the protocol's state no longer allows any."""
+    async def _send_refusal(self, error: BadRequest) -> None:
+        """Refuse and be done with this connection. Raises: ClientGone."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise ClientGone
+        await self._send_answer(self._refusal(error), last=True)
+        await self._linger()
+
+    async def _send_answer(self, answer: Answer, *, last: bool) -> None:
+        """Send a whole answer; after the `last` one the connection closes. Raises: ClientGone."""
         headers = [*_common_headers(answer.media_type), *answer.headers]
         headers.append(("Content-Length", str(len(answer.content))))
-        if self._stop.requested:
+        if last:
             headers.append(("Connection", "close"))
         content = b"" if self._head_only else answer.content
         await self._send(
-            h11.Response(status_code=answer.status, headers=headers),
+            h11.Response(status_code=answer.status, headers=headers, reason=_phrase(answer.status)),
             h11.Data(data=content),
             h11.EndOfMessage(),
         )
 
     async def _stream_answer(self, answer: Streaming) -> None:
         headers = [*_common_headers(answer.media_type), ("Connection", "close")]
-        await self._send(h11.Response(status_code=HTTPStatus.OK, headers=headers))
+        await self._send(
+            h11.Response(status_code=HTTPStatus.OK, headers=headers, reason=_phrase(HTTPStatus.OK))
+        )
         finished = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_for_end, nursery.cancel_scope)
@@ -305,6 +315,10 @@ def _deadline(seconds: float, what: str) -> Iterator[None]:
 def _common_headers(media_type: str) -> list[tuple[str, str]]:
     # Answers hold keys and names: no cache may keep them.
     return [("Content-Type", media_type), ("Cache-Control", "no-store")]
+
+
+def _phrase(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode("ascii")
 
 
 def _announced_length(head: h11.Request) -> int:

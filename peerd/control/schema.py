@@ -37,25 +37,23 @@ Seconds = Annotated[int, Meta(ge=0, le=SECONDS_MAX)]
 Cursor = Annotated[str, Meta(max_length=CURSOR_CHARACTERS_MAX)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_END_OF_TIME = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def time_at(utc_s: int) -> datetime:
-    """The time `utc_s` whole seconds after 1970 UTC, cut to the year 9999: others set these numbers."""
+    """The time `utc_s` whole seconds after 1970 UTC, which others chose: cut to the years 1970 to 9999."""
     return time_at_ms(1000 * utc_s)
 
 
 def time_at_ms(utc_ms: int) -> datetime:
-    """The time `utc_ms` milliseconds after 1970 UTC, cut to the year 9999."""
-    return _EPOCH + min(timedelta(milliseconds=utc_ms), _END_OF_TIME - _EPOCH)
+    """The time `utc_ms` milliseconds after 1970 UTC, cut to the years 1970 to 9999."""
+    return _EPOCH + timedelta(milliseconds=max(0, min(utc_ms, 1000 * SECONDS_MAX)))
 
 
 def end_at(utc_s: int) -> datetime | None:
     """The end of a period of validity; `None` for the year 9999's last second, the "never" of RFC 5280
     4.1.2.5.
     """
-    end = time_at(utc_s)
-    return None if end == _END_OF_TIME else end
+    return None if utc_s >= SECONDS_MAX else time_at(utc_s)
 
 
 def seconds_at(time: datetime) -> int:
@@ -393,7 +391,8 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     With neither `document`, `role`, `friendly_name` nor any time: a renewal, the same key, role, name and
     duration anew. Give at most one of `not_after` and `valid_s`. `store` publishes it in the group's
     database, from where the subject's daemon fetches it; `invitation` returns it as XML, to be delivered by
-    hand. `as_root` signs with the group's root key. `issuer` and `issuer_friendly_name` are taken for
+    hand. `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
+    behind the group's. `issuer` and `issuer_friendly_name` are taken for
     compatibility and ignored: the issuer is the caller's identity.
     """
 
@@ -407,6 +406,7 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     store: bool = False
     invitation: bool = False
     as_root: bool = False
+    trust_clock: bool = False
     issuer: str | None = None
     issuer_friendly_name: str | None = None
 
