@@ -1,10 +1,13 @@
 """One SQLite file of ours: opened with suspicion, written by one connection, durable when it says so.
 
-*Opening.* The file is made empty and closed to others before SQLite sees it. One that is there already must
-be ours, of a form that we know, and sound, before anything is written. A log that is not empty shows that
-the last user of the file did not close it; then the whole log is moved into the database first. What was
-written to the log before a failed sync may be in the system's cache and not on the disk: building on it
-without writing it again would lose later transactions with it (Rebello et al., USENIX ATC 2020).
+*Making.* The file is made empty and closed to others before SQLite sees it, and gets its name when its tables
+are on the disk. So a file that has the name and is empty was not made so.
+
+*Opening.* A file must be ours, of a form that we know, and sound, before anything is written. A log that is
+not empty shows that the last user of the file did not close it; then the whole log is moved into the
+database first. What was written to the log before a failed sync may be in the system's cache and not on the
+disk: building on it without writing it again would lose later transactions with it (Rebello et al., USENIX
+ATC 2020).
 
 *Writing.* One connection writes, in transactions that are begun and ended by name. The log is synced at
 each commit, and moved into the database by us, after the commit that fills it: SQLite's own mover keeps
@@ -21,14 +24,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from peerd.errors import ConfigError, StoreCorrupt, StoreError, StoreFull, StoreInUse
-from peerd.paths import NewFile, check_private_file
+from peerd.paths import UNFINISHED_SUFFIX, NewFile, check_private_file, remove_durably, rename_durably
 from peerd.store.file_system import refuse_network_file_system
 from peerd.store.migrations import Schema, bring_up_to_date, version_of
 from protocol.limits import STORE_BUSY_MS_MAX, STORE_WAL_BYTES_MAX, STORE_WAL_PAGES_MAX
@@ -66,6 +69,11 @@ _MEDIUM_ERRORS = (
 )  # fmt: skip
 
 
+def sqlite_version() -> str:
+    """The version of the SQLite in use."""
+    return apsw.sqlite_lib_version()
+
+
 class Database:
     """An open file of one schema. Its methods may be called from any thread, one at a time.
 
@@ -84,12 +92,14 @@ class Database:
         self._failure: StoreError | None = None
         self._begun = False
         self._spoiled = False
+        self._closed = False
         self._log_pages = 0
         _check_sqlite()
         refuse_network_file_system(path.parent)
-        crashed = _make_or_check(path)
         with ExitStack() as stack, _answering(path, schema):
-            self._writer = _open_writer(path, schema, vfs, crashed=crashed)
+            if not os.path.lexists(path):
+                _make(path, schema, vfs)
+            self._writer = _open_writer(path, schema, vfs)
             stack.callback(self._writer.close)
             self._writer.set_wal_hook(self._count_log_pages)
             self._reader = _connect(path, apsw.SQLITE_OPEN_READONLY, vfs)
@@ -172,13 +182,22 @@ class Database:
         return self._failure
 
     def close(self) -> None:
-        """Let go of the file; a sound one is left without a log. Raises: StoreError."""
-        with _answering(self._path, self._schema):
-            if self.failed:
-                # Moving the log would trust the disk, and hide from the next start that it failed.
-                _keep_log_on_close(self._writer, keep=True)
-            self._reader.close()
-            self._writer.close()
+        """Let go of the file, and leave no log if that is possible; twice is the same as once."""
+        if self._closed:
+            return
+        self._closed = True
+        moved = False
+        try:
+            if not self.failed:
+                if self._begun:
+                    self.rollback()
+                moved = self._move_log()
+        finally:
+            # SQLite would try once more to move what could not be moved, and keep silent about the outcome.
+            _keep_log_on_close(self._writer, keep=not moved)
+            with _answering(self._path, self._schema):
+                self._reader.close()
+                self._writer.close()
 
     def _run(self, connection: apsw.Connection, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
         self._refuse_if_failed()
@@ -208,7 +227,7 @@ class Database:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _move_log(self) -> None:
+    def _move_log(self) -> bool:
         """Move committed pages into the database. A full disk only puts it off: the pages are durable."""
         try:
             self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -216,6 +235,8 @@ class Database:
             answer = self._failed_with(error)
             if self.failed:
                 raise answer from error
+            return False
+        return True
 
 
 def check_number(*fields: bytes) -> int:
@@ -238,15 +259,22 @@ def _check_sqlite() -> None:
         )
 
 
-def _make_or_check(path: Path) -> bool:
-    """Make the file, or check that it is private; whether it was left in use by somebody who crashed."""
-    if not os.path.lexists(path):
-        with NewFile(path) as file:
-            file.write(b"")
-        return False
-    check_private_file(path)
-    log = path.with_name(path.name + "-wal")
-    return log.exists() and log.stat().st_size > 0
+def _make(path: Path, schema: Schema, vfs: str | None) -> None:
+    unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
+    for left_over in (unfinished, *_companions(unfinished)):
+        remove_durably(left_over)
+    with NewFile(unfinished) as file:
+        file.write(b"")
+    with closing(_connect(unfinished, apsw.SQLITE_OPEN_READWRITE, vfs)) as connection:
+        _use_log(connection)
+        bring_up_to_date(connection, schema, 0)
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    rename_durably(unfinished, path)
+
+
+def _companions(path: Path) -> tuple[Path, ...]:
+    """The files that SQLite may keep beside a database."""
+    return tuple(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))
 
 
 def _connect(path: Path, mode: int, vfs: str | None) -> apsw.Connection:
@@ -259,22 +287,28 @@ def _connect(path: Path, mode: int, vfs: str | None) -> apsw.Connection:
     return connection
 
 
-def _open_writer(path: Path, schema: Schema, vfs: str | None, *, crashed: bool) -> apsw.Connection:
+def _open_writer(path: Path, schema: Schema, vfs: str | None) -> apsw.Connection:
+    check_private_file(path)
+    log = _companions(path)[0]
+    crashed = log.exists() and log.stat().st_size > 0
     connection = _connect(path, apsw.SQLITE_OPEN_READWRITE, vfs)
     with ExitStack() as stack:
         stack.callback(connection.close)
         _keep_log_on_close(connection, keep=True)
         version = version_of(connection, schema, path)
-        if version:
-            _check_sound(connection, schema, path, thorough=crashed)
-        mode = connection.pragma("journal_mode", "wal")
-        assert mode == "wal", mode
+        _check_sound(connection, schema, path, thorough=crashed)
+        _use_log(connection)
         if crashed:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         bring_up_to_date(connection, schema, version)
         _keep_log_on_close(connection, keep=False)
         stack.pop_all()
     return connection
+
+
+def _use_log(connection: apsw.Connection) -> None:
+    mode = connection.pragma("journal_mode", "wal")
+    assert mode == "wal", mode
 
 
 def _keep_log_on_close(connection: apsw.Connection, *, keep: bool) -> None:

@@ -81,7 +81,7 @@ DAEMON_SCHEMA = Schema(
 
 
 def version_of(connection: apsw.Connection, schema: Schema, path: Path) -> int:
-    """The number of steps that a file has seen, 0 for a new one; reads only.
+    """The number of steps that a file has seen, at least 1; reads only.
 
     Raises: StoreTooNew; StoreCorrupt for a file that is none of ours.
     """
@@ -94,8 +94,6 @@ def version_of(connection: apsw.Connection, schema: Schema, path: Path) -> int:
             f" {len(schema.steps)}); it is left as it is",
             hint="run the newer peerd: pip install --upgrade peerd",
         )
-    if mark == 0 and version == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
-        return 0
     raise StoreCorrupt(f"{path} is no {schema.title} of peerd; it is left as it is", hint=schema.way_back)
 
 
