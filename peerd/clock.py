@@ -27,17 +27,17 @@ class Clock:
 
     def moment(self) -> Moment:
         """Now; only inside a trio run, because `mono_ms` is that run's clock."""
-        from trio import current_time
+        import trio
 
-        return Moment(mono_ms=int(current_time() * 1000), utc_ms=self.utc_ms())
+        return Moment(mono_ms=int(trio.current_time() * 1000), utc_ms=self.utc_ms())
 
 
 def clock_from(epoch_ms: int) -> Clock:
     """A clock whose calendar starts at `epoch_ms` and then moves with trio's: for tests on a mock clock."""
-    from trio import current_time
+    import trio
 
-    begun = current_time()
-    return Clock(utc_ms=lambda: epoch_ms + int((current_time() - begun) * 1000))
+    begun = trio.current_time()
+    return Clock(utc_ms=lambda: epoch_ms + int((trio.current_time() - begun) * 1000))
 
 
 def steady_s() -> float:

@@ -74,9 +74,10 @@ class Home:
 
 def default_home(environment: Mapping[str, str]) -> Path:
     """The home when none was named: PEERD_HOME, systemd's STATE_DIRECTORY, else the user's data directory."""
-    for variable in ("PEERD_HOME", "STATE_DIRECTORY"):
-        if environment.get(variable):
-            return Path(environment[variable]).absolute()
+    if named := environment.get("PEERD_HOME"):
+        return Path(named).absolute()
+    if given := environment.get("STATE_DIRECTORY"):
+        return Path(given.partition(":")[0])  # a unit can have several, in absolute form
     from platformdirs import user_data_path
 
     return user_data_path("peerd")

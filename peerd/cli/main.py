@@ -17,6 +17,7 @@ import click
 from peerd.cli.problems import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
+    EXIT_USAGE,
     exit_code_of,
     local_problem,
     problem_of,
@@ -72,6 +73,9 @@ class Program(click.Group):
             if not isinstance(error, BrokenPipeError):  # a reader that has gone wants no explanation
                 tell(_unwritten(error), as_json="--json" in arguments, home=None)
             sys.exit(EXIT_REFUSED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(EXIT_USAGE)
         except (ClientError, PeerdError, click.ClickException) as error:
             problem = problem_of(error)
             tell(problem, as_json="--json" in arguments, home=_home_in(arguments))
@@ -88,6 +92,18 @@ def _unwritten(error: OSError) -> Problem:
 def _drop_output() -> None:
     """Let nothing more be written to standard output, not even by the interpreter when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("peerd")
+        except PackageNotFoundError:
+            found = "of a source tree that is not installed"
+        click.echo(f"peerd {found}")
+        ctx.exit()
 
 
 def _home_in(arguments: list[str]) -> str | None:
@@ -114,7 +130,14 @@ def _home_in(arguments: list[str]) -> str | None:
     type=click.Path(path_type=Path),
     help="The directory of the node; its daemon answers at DIR/control.sock.",
 )
-@click.version_option(package_name="peerd", message="peerd %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def program(ctx: click.Context, directory: Path | None) -> None:
     """A trust group without a server: certificates that reach their subject by gossip.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from peerd.clock import Clock, clock_from
+from peerd.clock import Clock, clock_from, pause, steady_s
 
 EPOCH_MS = 1_800_000_000_000
 
@@ -24,6 +24,12 @@ async def test_a_clock_from_an_epoch_moves_its_calendar_with_trio(autojump_clock
     assert clock.moment().utc_ms == EPOCH_MS
     await trio.sleep(90)
     assert clock.moment().utc_ms == EPOCH_MS + 90_000
+
+
+def test_the_steady_clock_never_goes_back() -> None:
+    before = steady_s()
+    pause(0)
+    assert steady_s() >= before
 
 
 async def test_the_default_calendar_is_the_machines() -> None:

@@ -115,6 +115,8 @@ def test_a_missing_directory_is_not_found(tmp_path: Path) -> None:
     [
         ({"PEERD_HOME": "/a", "STATE_DIRECTORY": "/b"}, "/a"),
         ({"PEERD_HOME": "", "STATE_DIRECTORY": "/b"}, "/b"),
+        ({"STATE_DIRECTORY": "/b:/c"}, "/b"),
+        ({"PEERD_HOME": "/a:b"}, "/a:b"),
     ],
 )
 def test_the_named_home_comes_first(environment: dict[str, str], expected: str) -> None:

@@ -91,7 +91,21 @@ def test_usage_errors_are_problems_too(peerd) -> None:
     assert outcome.problem["hint"] == "peerd group show --help"
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("group", "nonsense"), ("status", "--nonsense"), ()])
+def test_a_word_too_few_shows_the_help(peerd) -> None:
+    for arguments in ((), ("group",)):
+        outcome = peerd(*arguments)
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith("Usage: peerd")
+        assert "\n  create  " in outcome.stderr or "\n  status  " in outcome.stderr
+
+
+def test_the_version_is_one_line(peerd) -> None:
+    outcome = peerd("--version")
+    assert (outcome.exit_code, outcome.stdout.count("\n")) == (0, 1)
+    assert outcome.stdout.startswith("peerd ")
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("group", "nonsense"), ("status", "--nonsense")])
 def test_unknown_words_are_usage_errors(peerd, arguments) -> None:
     assert peerd(*arguments).exit_code == 2
 
