@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
 
@@ -192,7 +191,7 @@ class _Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the extension of ours holds; which fields are there depends on the kind."""
 
     name: str
-    gid: Annotated[bytes, msgspec.Meta(min_length=GID_BYTES, max_length=GID_BYTES)] | None = None
+    gid: bytes | None = None
     level: int | None = None
     roles: tuple[int, ...] = ()
 
@@ -242,7 +241,8 @@ def _claims_go_with_the_kind(content: Content) -> str | None:
     """A GMC claims gid, level and roles; a GRC gid, its level is understood; an IDC only its name."""
     claimed = (content.gid is not None, content.level is not None, bool(content.roles))
     expected = {Kind.GMC: (True, True, True), Kind.GRC: (True, True, False), Kind.IDC: (False, False, False)}
-    return None if claimed == expected[content.kind] else "claims do not go with its kind"
+    fit = claimed == expected[content.kind] and (content.gid is None or len(content.gid) == GID_BYTES)
+    return None if fit else "claims do not go with its kind"
 
 
 def _name_is_of_the_subject(content: Content) -> str | None:

@@ -98,7 +98,7 @@ def not_trusted(reason: str) -> RuleError:
 
 
 def write_document(form: Form, values: Mapping[str, Sequence[str | bytes]]) -> str:
-    """Fill in a form with its elements' values, bytes for binary ones. Raises: RuleError (invalid-argument)."""
+    """Fill in a form with the values of its elements, bytes for binary ones. Raises: RuleError."""
     out = io.StringIO()
     writer = XMLGenerator(out, encoding="utf-8", short_empty_elements=False)
     namespaces = {}
