@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from peerd import VERSION
 from peerd.cli.problems import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
@@ -94,18 +95,6 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            found = version("peerd")
-        except PackageNotFoundError:
-            found = "of a source tree that is not installed"
-        click.echo(f"peerd {found}")
-        ctx.exit()
-
-
 def _home_in(arguments: list[str]) -> str | None:
     """The home that was named on the command line: it belongs into the commands that hints propose."""
     for position, argument in enumerate(arguments):
@@ -130,14 +119,7 @@ def _home_in(arguments: list[str]) -> str | None:
     type=click.Path(path_type=Path),
     help="The directory of the node; its daemon answers at DIR/control.sock.",
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version and exit.",
-)
+@click.version_option(VERSION, message="peerd %(version)s")
 @click.pass_context
 def program(ctx: click.Context, directory: Path | None) -> None:
     """A trust group without a server: certificates that reach their subject by gossip.
