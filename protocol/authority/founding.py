@@ -12,7 +12,7 @@ from protocol.authority.elements import Element, make_grc
 from protocol.authority.issuing import Issuer, Plan, write_grant
 from protocol.authority.root import Root, make_genesis, read_untrusted_genesis
 from protocol.credentials.keys import PrivateKey, PublicKey
-from protocol.credentials.names import PeerName, check_classifier, check_friendly_name
+from protocol.credentials.names import PeerName, check_classifier, name_of_group
 from protocol.credentials.roles import ADMIN
 from protocol.limits import LEVEL_ROOT
 from protocol.peer_time import Moment, hlc_at
@@ -28,6 +28,11 @@ class Founding:
     chain: bytes
     elements: tuple[Element, ...]
 
+    @property
+    def group_name(self) -> str:
+        """The group's full name."""
+        return str(name_of_group(self.root.gid, self.root.classifier))
+
 
 def found_group(
     *,
@@ -36,7 +41,7 @@ def found_group(
     creator_name: PeerName,
     creator_friendly_name: str,
     classifier: str,
-    friendly_name: str,
+    properties: PropertiesBody,
     recovery: Sequence[PublicKey],
     nonce: bytes,
     now: Moment,
@@ -48,7 +53,6 @@ def found_group(
     grant.
     """
     check_classifier(classifier)
-    check_friendly_name(friendly_name)
     created = hlc_at(now.utc_ms)
     genesis = make_genesis(grc=grc, classifier=classifier, recovery=recovery, nonce=nonce, created=created)
     root = read_untrusted_genesis(genesis)
@@ -68,11 +72,11 @@ def found_group(
     grant, der = write_grant(
         plan, issuer, Place(root.gid, root.gid, chain, 2, genesis.id, LEVEL_ROOT, genesis.id, created + 1)
     )
-    properties = sign_act(
+    first_properties = sign_act(
         Place(root.gid, root.gid, chain, 3, grant.id, LEVEL_ROOT, genesis.id, created + 2),
         Kind.PROPERTIES,
-        PropertiesBody(friendly=friendly_name),
+        properties,
         [grc],
     )
     grc_der = make_grc(Admitted(genesis.id, genesis.place, genesis.kind, None, root), grc)
-    return Founding(root, chain, (genesis, grc_der, grant, der, properties))
+    return Founding(root, chain, (genesis, grc_der, grant, der, first_properties))

@@ -108,6 +108,11 @@ class View:
         return PropertiesBody() if self._properties is None else self._properties[2]
 
     @property
+    def properties_hlc(self) -> int:
+        """When the properties were signed; 0 before any were."""
+        return 0 if self._properties is None else self._properties[0]
+
+    @property
     def latest_hlc(self) -> int:
         """The largest hlc of all admitted acts; 0 for none."""
         return self._latest_hlc
@@ -140,6 +145,15 @@ class View:
     def pid_of(self, authority: str) -> bytes | None:
         """The pid of the key with a live grant whose peer authority (40 hex digits) this is."""
         return self._pids.get(authority)
+
+    def name_of(self, pid: bytes) -> str:
+        """The peer name that a subject has by its current or else its latest grant, delivered or not."""
+        grants = self.delivered(pid) or self._grants[pid]
+        return str(min(grants, key=lambda grant: (-grant.window.start, *grant.rank())).peer_name)
+
+    def act_ids(self) -> tuple[bytes, ...]:
+        """The ids of all admitted acts, in the order of their arrival here."""
+        return tuple(self._admitted)
 
     def subjects(self) -> Iterator[bytes]:
         """The pids of all keys with a live grant, ascending."""

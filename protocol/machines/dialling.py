@@ -102,6 +102,10 @@ class Dialling:
         self.online = False
         self._save(store)
 
+    def on_stop(self) -> None:
+        """The daemon ends; the next one goes on as the user last wished."""
+        self.online = False
+
     def learn(self, addresses: Iterable[str], own: Collection[str]) -> None:
         """Neighbors told of these; static links learn nothing."""
         if self.only:

@@ -14,7 +14,7 @@ from typing import Any
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
 from protocol.authority.issuing import IssueRequest
-from protocol.credentials.keys import PublicKey
+from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.wire.messages import Message
 
 LinkId = int
@@ -105,17 +105,26 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """The daemon ends: links are closed and none is made; what the user wants of links is not changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Issue:
-    """A user wants credentials issued: all of them or none."""
+    """A user wants credentials issued: all of them or none. `root` is the group's root key, for requests as
+    the root.
+    """
 
     requests: tuple[IssueRequest, ...]
+    root: PrivateKey | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SetProperties:
-    """A user wants properties changed; the keys are fields of PropertiesBody."""
+    """A user wants properties changed; the keys are fields of PropertiesBody; the group's root key signs."""
 
     changes: Mapping[str, Any]
+    root: PrivateKey = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,17 @@ class Tick:
 
 
 Input = (
-    LinkUp | LinkDown | Received | DialFailed | Adopt | Connect | Disconnect | Issue | SetProperties | Tick
+    LinkUp
+    | LinkDown
+    | Received
+    | DialFailed
+    | Adopt
+    | Connect
+    | Disconnect
+    | Stop
+    | Issue
+    | SetProperties
+    | Tick
 )
 
 

@@ -51,6 +51,7 @@ from protocol.machines.events import (
     Received,
     Result,
     SetProperties,
+    Stop,
     Tick,
 )
 from protocol.machines.issue import Issuing
@@ -70,8 +71,6 @@ class GroupMachine:
         own: PrivateKey,
         *,
         node_id: bytes,
-        root: PrivateKey | None = None,
-        listens: tuple[str, ...] = (),
         rng: random.Random,
     ) -> None:
         """`own` is the identity under which the group is open, `root` its root key where this daemon holds
@@ -80,9 +79,9 @@ class GroupMachine:
         self.own = own
         self.node_id = node_id
         self.members = Members(gid, own.public)
-        self.links = Links(node_id, listens)
+        self.links = Links(node_id)
         self.dialling = Dialling(rng)
-        self.issuing = Issuing(own, root, rng)
+        self.issuing = Issuing(own, rng)
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, rng)
         self._own_grant: Grant | None = None
@@ -124,18 +123,24 @@ class GroupMachine:
                     outputs += self._keep_only(event.addresses, now, store)
             case Disconnect():
                 self.dialling.on_disconnect(store)
-                for link in self.links:
-                    outputs += self._end(link.id, ByeReason.LEAVING, now, store)
+                outputs += self._end_all(now, store)
+            case Stop():
+                self.dialling.on_stop()
+                outputs += self._end_all(now, store)
             case Issue():
                 self._on_issue(event, now, store, outputs)
             case SetProperties():
-                act = self.issuing.set_properties(event.changes, self.members.view, now, store)
+                act = self.issuing.set_properties(event, self.members.view, now, store)
                 self._absorb(self.members.take([act], None, now, store), None, now, store, outputs)
                 outputs.append(Result(None))
             case Tick():
                 self._on_tick(now, store, outputs)
             case _:
                 assert_never(event)
+
+    def _end_all(self, now: Moment, store: ActSet) -> list[Output]:
+        ended = [self._end(link.id, ByeReason.LEAVING, now, store) for link in self.links]
+        return [output for outputs in ended for output in outputs]
 
     def _keep_only(self, addresses: tuple[str, ...], now: Moment, store: ActSet) -> list[Output]:
         """End the links that this node dialled and that the user no longer wants."""
@@ -262,7 +267,7 @@ class GroupMachine:
 
     def _on_issue(self, event: Issue, now: Moment, store: ActSet, outputs: list[Output]) -> None:
         view = self.members.view
-        pairs = self.issuing.issue(event.requests, view, now, store)
+        pairs = self.issuing.issue(event, view, now, store)
         elements: list[Element] = []
         for (act, der), request in zip(pairs, event.requests, strict=True):
             elements += [act, der] if request.store else [act]

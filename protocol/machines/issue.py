@@ -12,7 +12,7 @@ changes before all are signed.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.elements import Der
-from protocol.authority.issuing import Issuer, IssueRequest, choose_issuer, plan_grant, write_grant
+from protocol.authority.issuing import Issuer, choose_issuer, plan_grant, write_grant
 from protocol.authority.root import Root
 from protocol.authority.view import View
 from protocol.codec import encode
@@ -31,6 +31,7 @@ from protocol.credentials.names import check_comment, check_friendly_name
 from protocol.errors import RuleError
 from protocol.ids import CHAIN_BYTES
 from protocol.limits import ELEMENTS_PER_FRAME_MAX, HLC_AHEAD_MS_MAX, LEVEL_ROOT, SETTING_BYTES_MAX
+from protocol.machines.events import Issue, SetProperties
 from protocol.peer_time import Moment, hlc_ms, next_hlc
 
 
@@ -62,31 +63,23 @@ class _Pen:
 class Issuing:
     """The signing half of one group's machine."""
 
-    def __init__(self, own: PrivateKey, root: PrivateKey | None, rng: random.Random) -> None:
-        """`root` is the group's root key where this daemon holds it; `rng` draws new chains."""
+    def __init__(self, own: PrivateKey, rng: random.Random) -> None:
+        """`rng` draws new chains."""
         self._own = own
-        self._root = root
         self._rng = rng
 
-    @property
-    def holds_root(self) -> bool:
-        """Whether this daemon can sign as the root."""
-        return self._root is not None
-
-    def issue(
-        self, requests: Sequence[IssueRequest], view: View, now: Moment, store: ActSet
-    ) -> list[tuple[Act, Der]]:
+    def issue(self, command: Issue, view: View, now: Moment, store: ActSet) -> list[tuple[Act, Der]]:
         """Sign one grant for each request. Raises: RuleError, with nothing changed."""
         _check_ready(view)
-        names = [request.subject for request in requests]
+        names = [request.subject for request in command.requests]
         if not 1 <= len(names) <= ELEMENTS_PER_FRAME_MAX or len(dict.fromkeys(names)) != len(names):
             raise RuleError(
                 "invalid-argument", f"one call issues to 1 to {ELEMENTS_PER_FRAME_MAX} different subjects"
             )
         pens: dict[bytes, _Pen] = {}
         plans = []
-        for request in requests:
-            issuer = choose_issuer(view, self._own, self._root, request, now.utc_s)
+        for request in command.requests:
+            issuer = choose_issuer(view, self._own, command.root, request, now.utc_s)
             pen = self._pen(pens, issuer, view, now, store)
             hlc = pen.next_hlc(now)
             plans.append((plan_grant(view, issuer, request, hlc), issuer, pen, hlc))
@@ -98,20 +91,16 @@ class Issuing:
         _keep_chains(pens, store)
         return issued
 
-    def set_properties(self, changes: Mapping[str, Any], view: View, now: Moment, store: ActSet) -> Act:
+    def set_properties(self, command: SetProperties, view: View, now: Moment, store: ActSet) -> Act:
         """Sign the group's properties with some of them changed. Raises: RuleError, with nothing changed."""
         root = _check_ready(view)
-        if self._root is None:
-            raise RuleError(
-                "not-authorized",
-                "only the holder of the group's root key sets properties",
-                hint="do it on the creator's machine",
-            )
-        body = changed_properties(view.properties, changes)
-        issuer = Issuer(self._root, LEVEL_ROOT, root.rotation, None)
+        if command.root.public.pid not in root.operating:
+            raise RuleError("no-key-access", "the key given is not an operating key of the group's root")
+        body = changed_properties(view.properties, command.changes)
+        issuer = Issuer(command.root, LEVEL_ROOT, root.rotation, None)
         pens: dict[bytes, _Pen] = {}
         pen = self._pen(pens, issuer, view, now, store)
-        act = sign_act(pen.place(issuer, pen.next_hlc(now)), Kind.PROPERTIES, body, [self._root])
+        act = sign_act(pen.place(issuer, pen.next_hlc(now)), Kind.PROPERTIES, body, [command.root])
         _keep_chains(pens, store)
         return act
 

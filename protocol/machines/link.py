@@ -59,9 +59,9 @@ class Link:
 class Links:
     """The table of neighbors."""
 
-    def __init__(self, node_id: bytes, listens: tuple[str, ...]) -> None:
-        """`listens` are the addresses that this node tells its neighbors."""
-        self.listens = listens
+    def __init__(self, node_id: bytes) -> None:
+        """`listens`, the addresses that this node tells its neighbors, is set once they are known."""
+        self.listens: tuple[str, ...] = ()
         self._node_id = node_id
         self._links: dict[LinkId, Link] = {}
         self._recheck_ms = 0

@@ -1,0 +1,129 @@
+"""The daemon: builds every part, connects them, runs them, ends them in order. Nobody imports it but what
+starts it.
+
+Start: the home's lock, the stores, all groups with their authority data; only then the listener and the
+control socket. What cannot be read ends the start, so that no node listens whose revocations or root it does
+not know. End (SIGTERM or SIGINT): take nothing new, say goodbye to subscribers and neighbors, let what was
+acknowledged be on disk.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import trio
+
+from peerd import VERSION, logs
+from peerd.clock import Clock
+from peerd.control.events import EventBell
+from peerd.control.server import ControlServer, listening_socket
+from peerd.errors import ConfigError
+from peerd.gossip.listening import Reception
+from peerd.gossip.offload import in_thread
+from peerd.groups.environment import Environment
+from peerd.groups.registry import Registry
+from peerd.groups.service import Service
+from peerd.identities import Identities
+from peerd.paths import Home
+from peerd.root_keys import RootKeys
+from peerd.store.daemon_store import DaemonStore
+from peerd.store.lock import HomeLock
+from peerd.supervisor import notify
+from peerd.transport.dialer import dial
+from peerd.transport.listener import Listener
+from protocol.errors import RuleError
+
+log = logging.getLogger(__name__)
+
+STOP_S_MAX = 4  # promise P40, as amended, gives 5 seconds in all
+
+
+def run(directory: Path, *, listen: Sequence[str], log_level: str, log_format: str) -> int:
+    """Run the daemon of one home until SIGTERM or SIGINT; returns the exit code.
+
+    Raises: PeerdError when it cannot start, or when its data can no longer be trusted.
+    """
+    _check_our_protocol()
+    logs.configure(log_level, log_format, sys.stderr)
+    home = Home(directory)
+    home.make()
+    with ExitStack() as stack:
+        stack.enter_context(HomeLock(home.lock))
+        catalogue = DaemonStore(home.daemon_database)
+        stack.callback(catalogue.close)
+        identities, root_keys = Identities(home.identities), RootKeys(home.root_keys)
+        trio.run(_main, home, catalogue, identities, root_keys, tuple(listen))
+    return 0
+
+
+def _check_our_protocol() -> None:
+    """Another distribution also installs a package `protocol`; with that one nothing would work."""
+    module = importlib.import_module("protocol")
+    if getattr(module, "MARKER", "") != "peerd-protocol":
+        raise ConfigError(
+            f"the package `protocol` at {module.__file__} is another program's",
+            hint="install peerd in an environment of its own: pipx install peerd",
+        )
+
+
+async def _main(
+    home: Home, catalogue: DaemonStore, identities: Identities, root_keys: RootKeys, listen: tuple[str, ...]
+) -> None:
+    bell = EventBell()
+    environment = Environment(clock=Clock(), offload=in_thread, dial=dial, draw=secrets.token_bytes)
+    registry = Registry(
+        home, catalogue, identities, root_keys, environment, tell=lambda _group, _notice: bell.ring()
+    )
+    await registry.open_all()
+    listener = Listener()
+    environment.listens = await _bind(listener, listen)
+    reception = Reception(
+        registry.nodes, clock=environment.clock, offload=environment.offload, draw=environment.draw
+    )
+    control = ControlServer(Service(registry, home), bell)
+    with listening_socket(home.control_socket) as control_socket:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(registry.run)
+            nursery.start_soon(listener.serve, reception.receive)
+            nursery.start_soon(control.serve, control_socket)
+            _say_ready(home, environment.listens)
+            await _wait_for_stop()
+            await _stop(registry, control)
+            nursery.cancel_scope.cancel()
+
+
+async def _bind(listener: Listener, addresses: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return await listener.bind(addresses)
+    except RuleError as error:
+        raise ConfigError(
+            error.detail, hint=error.hint or "--listen HOST:PORT, for example 127.0.0.1:0"
+        ) from None
+
+
+def _say_ready(home: Home, listens: Sequence[str]) -> None:
+    where = ", ".join(listens) or "nobody can dial this node; add --listen HOST:PORT"
+    print(f"ready pid {os.getpid()}, control {home.control_socket}, listening: {where}", flush=True)  # noqa: T201
+    notify(f"READY=1\nSTATUS=peerd {VERSION}, listening: {where}")
+
+
+async def _wait_for_stop() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", extra={"reason": signal.Signals(number).name})
+            return
+
+
+async def _stop(registry: Registry, control: ControlServer) -> None:
+    notify("STOPPING=1")
+    control.stop()
+    with trio.move_on_after(STOP_S_MAX):
+        await registry.stop()

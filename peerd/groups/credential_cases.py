@@ -1,0 +1,215 @@
+"""What a user can do with credentials: issue them, look at them, read invitations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from peerd.control import schema
+from peerd.control.schema import end_at, seconds_at, time_at
+from peerd.errors import Conflict, NotFound
+from peerd.groups import invitations
+from peerd.groups.open_group import OpenGroup
+from peerd.groups.paging import page_of
+from peerd.groups.registry import Registry
+from peerd.groups.rendering import credential, pem_of
+from peerd.lookup import find_name
+from protocol.authority.act_set import ActSet
+from protocol.authority.bundle import decode_untrusted_bundle, make_bundle
+from protocol.authority.grants import Grant
+from protocol.authority.issuing import CredentialInfo, IssueRequest
+from protocol.authority.view import View
+from protocol.credentials.documents import read_identity_document
+from protocol.credentials.keys import PublicKey
+from protocol.credentials.names import PeerName, parse_peer_name
+from protocol.credentials.roles import role_codes, role_names
+from protocol.errors import RuleError
+from protocol.machines.events import Issue, Issued
+
+
+class CredentialCases:
+    """Credentials of the open groups."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Finds groups in the registry."""
+        self._registry = registry
+
+    async def issue(
+        self, group: str, wishes: Sequence[schema.CredentialIssue]
+    ) -> Sequence[schema.CredentialIssued]:
+        """Issue all of them in one transaction, or none."""
+        opened = self._registry.ready(group)
+        self._registry.identities.private_key(opened.entry.identity)  # it may be deleted, or its file gone
+        view = opened.machine.members.view
+        requests = await opened.node.runner.ask(lambda _: tuple(_request(wish, view) for wish in wishes))
+        root = self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
+        issued = cast("tuple[Issued, ...]", await opened.node.runner.submit(Issue(requests, root)))
+        return await opened.node.runner.ask(lambda _: [self._issued(opened, one) for one in issued])
+
+    def _issued(self, opened: OpenGroup, issued: Issued) -> schema.CredentialIssued:
+        view = opened.machine.members.view
+        admitted = view.admitted(issued.grant_id)
+        assert admitted is not None
+        assert admitted.grant is not None
+        xml = None
+        if issued.bundle:
+            bundle = decode_untrusted_bundle(issued.bundle, authority=view.gid)
+            xml = invitations.write(bundle, view.properties.friendly, self._addresses(opened))
+        return schema.CredentialIssued(credential=self._shown(opened, admitted.grant), invitation=xml)
+
+    def _addresses(self, opened: OpenGroup) -> list[str]:
+        """Where the invited can ask: here, and at our neighbors."""
+        return list(dict.fromkeys((*self._registry.environment.listens, *opened.machine.links.referrals())))
+
+    def _shown(self, opened: OpenGroup, grant: Grant) -> schema.Credential:
+        at_s = self._registry.environment.clock.moment().utc_s
+        return credential(opened.machine.members.view, opened.entry.group_name, grant, at_s)
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    async def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
+        """One page of credentials, by time of issue."""
+        opened = self._registry.ready(group)
+        view = opened.machine.members.view
+
+        def read(_: ActSet) -> schema.Credentials:
+            pids = view.subjects() if query.subject is None else [pid_of(view, query.subject)]
+            grants = sorted((grant for pid in pids for grant in view.live_grants(pid)), key=_position)
+            part, following = page_of(grants, _position, query)
+            return schema.Credentials(
+                credentials=[self._shown(opened, grant) for grant in part], next=following
+            )
+
+        return await opened.node.runner.ask(read)
+
+    async def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
+        """One credential with its certificates; `grant_id` may be an unambiguous beginning."""
+        opened = self._registry.ready(group)
+
+        def read(store: ActSet) -> schema.CredentialChain:
+            view = opened.machine.members.view
+            grant = _grant_of(view, grant_id)
+            raw = make_bundle(view, grant, store.get)
+            chain = [] if raw is None else decode_untrusted_bundle(raw, authority=view.gid).chain
+            return schema.CredentialChain(
+                credential=self._shown(opened, grant),
+                chain=[pem_of(certificate.der) for certificate in chain],
+            )
+
+        return await opened.node.runner.ask(read)
+
+    def parse_invitation(self, wish: schema.InvitationParse) -> schema.InvitationContents:
+        """Look into an invitation after checking its signatures."""
+        invitation, bundle = invitations.read(wish.invitation)
+        leaf = bundle.leaf
+        group = invitations.group_name(bundle)
+        issuer = group if len(bundle.path) == 1 else str(bundle.path[-2].peer_name)
+        own = [identity.peer_name for identity in self._registry.identities.all()]
+        return schema.InvitationContents(
+            group=group,
+            gid=bundle.gid.hex(),
+            group_friendly_name=invitation.group_friendly_name,
+            subject=str(leaf.peer_name),
+            friendly_name=leaf.friendly_name,
+            issuer=issuer,
+            roles=list(role_names(leaf.roles)),
+            level=leaf.level,
+            not_before=time_at(leaf.window.start),
+            not_after=end_at(leaf.window.end),
+            serial=f"{leaf.serial:x}",
+            grant_id=leaf.act_id.hex(),
+            addresses=list(invitation.addresses),
+            own=str(leaf.peer_name) in own,
+        )
+
+
+def _position(grant: Grant) -> str:
+    return f"{grant.hlc:016x}{grant.act_id.hex()}"
+
+
+def _grant_of(view: View, grant_id: str) -> Grant:
+    grants = [grant for pid in view.subjects() for grant in view.live_grants(pid)]
+    fitting = (
+        [grant for grant in grants if grant.act_id.hex().startswith(grant_id.lower())] if grant_id else []
+    )
+    if len(fitting) > 1:
+        raise Conflict(
+            f"“{grant_id}” fits {len(fitting)} credentials", code="ambiguous-name", hint="give more of the id"
+        )
+    if not fitting:
+        raise NotFound(
+            f"no credential “{grant_id}” is known here",
+            code="credential-not-found",
+            hint="peerd credential list GROUP",
+        )
+    return fitting[0]
+
+
+def pid_of(view: View, subject: str) -> bytes:
+    """The key of the member that a person means. Raises: NotFound(member-not-found), Conflict."""
+    names = {str(grant.peer_name): pid for pid in view.subjects() for grant in view.live_grants(pid)}
+    name = find_name(subject, names)
+    if name is None:
+        raise NotFound(
+            f"no member “{subject}” is known here", code="member-not-found", hint="peerd member list GROUP"
+        )
+    return names[name]
+
+
+def _request(wish: schema.CredentialIssue, view: View) -> IssueRequest:
+    """A wish in the rules' own terms. Raises: RuleError."""
+    name, key = _subject(wish, view)
+    told = (wish.document, wish.role, wish.friendly_name, wish.not_before, wish.not_after, wish.valid_s)
+    info = None
+    if any(value is not None for value in told):
+        info = CredentialInfo(
+            friendly_name=wish.friendly_name,
+            role=None if wish.role is None else role_codes([wish.role])[0],
+            not_before=None if wish.not_before is None else seconds_at(wish.not_before),
+            not_after=None if wish.not_after is None else seconds_at(wish.not_after),
+            valid_s=wish.valid_s,
+        )
+    return IssueRequest(
+        subject=name,
+        key=key,
+        info=info,
+        store=wish.store,
+        invitation=wish.invitation,
+        as_root=wish.as_root,
+        trust_clock=wish.trust_clock,
+    )
+
+
+def _subject(wish: schema.CredentialIssue, view: View) -> tuple[PeerName, PublicKey | None]:
+    """Who is meant, and the key that comes with the document."""
+    if wish.document is None:
+        if not wish.subject:
+            raise RuleError(
+                "invalid-argument", "a subject is needed", hint="give a peer name, or an identity document"
+            )
+        return _named(wish.subject, view), None
+    idc = read_identity_document(wish.document)
+    name = parse_peer_name(idc.peer_name)
+    if wish.subject is not None and find_name(wish.subject, [idc.peer_name]) is None:
+        raise RuleError(
+            "key-mismatch",
+            f"the identity document is that of {name}, not of {wish.subject}",
+            hint="ask the subject for its document: peerd identity document",
+        )
+    return name, idc.key
+
+
+def _named(subject: str, view: View) -> PeerName:
+    """A known member by any form of its name, or a stranger by its full name."""
+    known = [str(grant.peer_name) for pid in view.subjects() for grant in view.live_grants(pid)]
+    name = find_name(subject, known)
+    if name is not None:
+        return parse_peer_name(name)
+    try:
+        return parse_peer_name(subject)
+    except RuleError:
+        raise RuleError(
+            "identity-not-found",
+            f"“{subject}” is neither a member known here nor a full peer name",
+            hint="peerd member list GROUP shows the members; a stranger's document goes with --document FILE",
+        ) from None

@@ -1,0 +1,277 @@
+"""What a user can do with groups: create, join, connect, set properties, forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from peerd.control import schema
+from peerd.control.schema import time_at_ms
+from peerd.errors import Conflict
+from peerd.groups import invitations
+from peerd.groups.open_group import OpenGroup
+from peerd.groups.registry import Registry
+from peerd.groups.summary import Summaries
+from peerd.identities import Identity
+from peerd.store.daemon_store import CatalogueEntry, GroupState
+from protocol.authority.bodies import PropertiesBody
+from protocol.authority.founding import found_group
+from protocol.credentials.addresses import check_address
+from protocol.credentials.keys import PrivateKey, PublicKey
+from protocol.credentials.names import check_classifier, check_comment, check_friendly_name, parse_peer_name
+from protocol.credentials.recovery import format_recovery_key
+from protocol.errors import RuleError
+from protocol.ids import AUTHORITY_BYTES
+from protocol.machines.events import Adopt, Connect, Disconnect, SetProperties
+from protocol.peer_time import Moment, hlc_ms
+
+_TOKEN_BYTES = 16
+_TOKEN_MS = 10 * 60 * 1000
+_TOKENS_MAX = 16  # arbitrary: nobody creates that many groups at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Recovery:
+    key: PublicKey
+    expires_ms: int
+
+
+class GroupCases:
+    """The life of groups on this node."""
+
+    def __init__(self, registry: Registry, summaries: Summaries) -> None:
+        """Changes the registry; answers with summaries."""
+        self._registry = registry
+        self._summaries = summaries
+        self._recoveries: dict[str, _Recovery] = {}
+
+    def _now(self) -> Moment:
+        return self._registry.environment.clock.moment()
+
+    def group_name(self, name: str) -> str:
+        """The full name of one group."""
+        return self._registry.find(name).group_name
+
+    # --- creating -------------------------------------------------------------------------------------------
+
+    def make_recovery_key(self) -> schema.RecoveryKey:
+        """Draw a recovery key for the next `create_group`; only its public half stays, in memory."""
+        now = self._now()
+        living = {token: one for token, one in self._recoveries.items() if one.expires_ms > now.utc_ms}
+        self._recoveries = dict(list(living.items())[-(_TOKENS_MAX - 1) :])
+        key = PrivateKey.from_seed(self._registry.environment.draw(32))
+        token = self._registry.environment.draw(_TOKEN_BYTES).hex()
+        self._recoveries[token] = _Recovery(key.public, now.utc_ms + _TOKEN_MS)
+        return schema.RecoveryKey(
+            recovery_key=format_recovery_key(key.seed),
+            recovery_token=token,
+            expires=time_at_ms(now.utc_ms + _TOKEN_MS),
+        )
+
+    async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
+        """Make a group and its creator's credential."""
+        now, environment = self._now(), self._registry.environment
+        properties = _checked_properties(wish)
+        recovery = self._recoveries.get(wish.recovery_token)
+        if recovery is None or recovery.expires_ms <= now.utc_ms:
+            raise RuleError(
+                "invalid-argument",
+                "the recovery token is unknown, used, or older than ten minutes",
+                hint="begin again: peerd group create draws a new recovery key",
+            )
+        identity = self._identity(wish.identity, now)
+        self._registry.identities.private_key(identity.name)
+        grc = PrivateKey.from_seed(environment.draw(32))
+        founding = found_group(
+            grc=grc,
+            creator=identity.key,
+            creator_name=identity.name,
+            creator_friendly_name=identity.chosen_name,
+            classifier=wish.classifier,
+            properties=properties,
+            recovery=[recovery.key],
+            nonce=environment.draw(32),
+            now=now,
+        )
+        del self._recoveries[wish.recovery_token]
+        entry = CatalogueEntry(
+            authority=founding.root.gid[:AUTHORITY_BYTES],
+            gid=founding.root.gid,
+            group_name=founding.group_name,
+            identity=identity.peer_name,
+            state=GroupState.OPEN,
+            created_here=True,
+        )
+        return await self._summaries.of_open(await self._registry.found(entry, founding, grc))
+
+    def _identity(self, name: str | None, now: Moment) -> Identity:
+        identities = self._registry.identities
+        return identities.default(now.utc_ms) if name is None else identities.find(name)
+
+    # --- joining --------------------------------------------------------------------------------------------
+
+    async def join_group(self, wish: schema.GroupJoin) -> schema.Group:
+        """Start to take part in a group; repeating it changes nothing."""
+        if (wish.invitation is None) == (wish.group is None):
+            raise RuleError(
+                "invalid-argument", "join with an invitation, or by the group's name and an address"
+            )
+        addresses = tuple(check_address(address) for address in wish.addresses)
+        if wish.invitation is not None:
+            return await self._join_invited(wish, wish.invitation, addresses)
+        assert wish.group is not None
+        return await self._join_by_name(wish, wish.group, addresses)
+
+    async def _join_invited(
+        self, wish: schema.GroupJoin, xml: str, addresses: tuple[str, ...]
+    ) -> schema.Group:
+        invitation, bundle = invitations.read(xml)
+        own = self._registry.identities.find(
+            str(bundle.leaf.peer_name) if wish.identity is None else wish.identity
+        )
+        if own.key != bundle.leaf.key:
+            raise RuleError(
+                "invitation-not-trusted",
+                f"the invitation is for {bundle.leaf.peer_name}, not for {own.peer_name}",
+                hint="peerd identity list; join with --identity NAME",
+            )
+        if not bundle.leaf.window.holds(self._now().utc_s):
+            raise RuleError(
+                "invalid-time-period",
+                "the credential in the invitation is not valid now",
+                hint="ask for a new one",
+            )
+        entry = CatalogueEntry(
+            authority=bundle.gid[:AUTHORITY_BYTES],
+            gid=bundle.gid,
+            group_name=invitation.group_name,
+            identity=own.peer_name,
+            state=GroupState.OPEN,
+            addresses=tuple(dict.fromkeys((*addresses, *invitation.addresses))),
+            only=wish.only,
+        )
+        known = self._known(entry)
+        if known is not None and known.state is GroupState.OPEN:
+            opened = self._registry.ready(known.group_name)
+            await opened.node.runner.submit(Adopt(bundle, "invitation"))
+            if entry.addresses:
+                await opened.node.runner.submit(Connect(entry.addresses, entry.only))
+            return await self._summaries.of_open(opened)
+        return await self._summaries.of_open(await self._registry.admit(entry, bundle, "invitation"))
+
+    async def _join_by_name(
+        self, wish: schema.GroupJoin, name: str, addresses: tuple[str, ...]
+    ) -> schema.Group:
+        parsed = parse_peer_name(name)
+        identity = self._identity(wish.identity, self._now())
+        entry = CatalogueEntry(
+            authority=bytes.fromhex(parsed.authority),
+            gid=None,
+            group_name=name,
+            identity=identity.peer_name,
+            state=GroupState.JOINING,
+            addresses=addresses,
+            only=wish.only,
+        )
+        known = self._known(entry)
+        if known is not None and known.state is GroupState.OPEN:
+            opened = self._registry.ready(known.group_name)
+            if addresses:
+                await opened.node.runner.submit(Connect(addresses, wish.only))
+            return await self._summaries.of_open(opened)
+        if known is not None:
+            entry = msgspec.structs.replace(
+                entry, addresses=tuple(dict.fromkeys((*known.addresses, *addresses)))
+            )
+        if not entry.addresses:
+            raise RuleError(
+                "invalid-argument", "an address of a member is needed", hint="add --address HOST:PORT"
+            )
+        await self._registry.wait_for(entry)
+        return self._summaries.of_joining(entry)
+
+    def _known(self, entry: CatalogueEntry) -> CatalogueEntry | None:
+        known = self._registry.by_authority(entry.authority)
+        if known is not None and known.identity != entry.identity:
+            raise Conflict(
+                f"this node takes part in {known.group_name} as {known.identity} already",
+                hint=f"peerd group delete {known.group_name}, or join with that identity",
+            )
+        return known
+
+    # --- links ----------------------------------------------------------------------------------------------
+
+    async def connect_group(self, name: str, wish: schema.GroupConnect) -> schema.Group:
+        """Let the group have links."""
+        addresses = tuple(check_address(address) for address in wish.addresses)
+        if wish.only and not addresses:
+            raise RuleError(
+                "invalid-argument", "`only` needs the addresses that it means", hint="add --address HOST:PORT"
+            )
+        entry = self._registry.find(name)
+        if entry.state is GroupState.JOINING:
+            merged = addresses if wish.only else tuple(dict.fromkeys((*entry.addresses, *addresses)))
+            entry = msgspec.structs.replace(entry, addresses=merged, only=wish.only)
+            await self._registry.wait_for(entry)
+            return self._summaries.of_joining(entry)
+        opened = self._registry.ready(name)
+        await opened.node.runner.submit(Connect(addresses, wish.only))
+        return await self._summaries.of_open(opened)
+
+    async def disconnect_group(self, name: str) -> schema.Group:
+        """Close the group's links and make none until it is connected again."""
+        opened = self._registry.ready(name)
+        await opened.node.runner.submit(Disconnect())
+        return await self._summaries.of_open(opened)
+
+    async def delete_group(self, name: str) -> schema.GroupDeleted:
+        """Forget a group and its data here."""
+        entry = self._registry.find(name)
+        await self._registry.remove(entry)
+        return schema.GroupDeleted(group=entry.group_name)
+
+    # --- properties -----------------------------------------------------------------------------------------
+
+    async def properties(self, group: str) -> schema.Properties:
+        """The group's properties."""
+        opened = self._registry.ready(group)
+        return await opened.node.runner.ask(lambda _: _properties(opened))
+
+    async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
+        """Publish changed properties, signed by the root."""
+        opened = self._registry.ready(group)
+        given = {"friendly": wish.friendly_name, "comment": wish.comment, "default_life": wish.default_life_s}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
+        if not changes:
+            raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
+        await opened.node.runner.submit(SetProperties(changes, self._registry.root_key(opened)))
+        return await self.properties(group)
+
+
+def _checked_properties(wish: schema.GroupCreate) -> PropertiesBody:
+    check_classifier(wish.classifier)
+    return PropertiesBody(
+        friendly=check_friendly_name(wish.friendly_name),
+        comment=check_comment(wish.comment),
+        default_life=wish.default_life_s or 0,
+    )
+
+
+def _properties(opened: OpenGroup) -> schema.Properties:
+    view = opened.machine.members.view
+    if view.root is None:
+        raise RuleError(
+            "group-not-ready", "the group's acts have not arrived on this node yet", hint="peerd group show"
+        )
+    body = view.properties
+    return schema.Properties(
+        group=opened.entry.group_name,
+        classifier=view.root.classifier,
+        friendly_name=body.friendly,
+        comment=body.comment,
+        default_life_s=body.default_life,
+        modified=time_at_ms(hlc_ms(view.properties_hlc)),
+    )

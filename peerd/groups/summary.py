@@ -1,0 +1,168 @@
+"""A group at a glance, and what is not as it should be."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from peerd.control import schema
+from peerd.groups.open_group import OpenGroup
+from peerd.groups.registry import Registry
+from peerd.groups.rendering import credential, neighbor
+from peerd.store.daemon_store import CatalogueEntry, GroupState
+from protocol.authority.act_set import ActSet
+from protocol.machines.events import DialOutcome
+from protocol.peer_time import Moment
+
+_WARN_SHARE = 4  # a credential whose last quarter has begun is worth a warning …
+_WARN_S_MAX = 30 * 86_400  # … but none that still holds for a month
+
+
+class Summaries:
+    """Reads groups for `status`, `health` and `group show`."""
+
+    def __init__(self, registry: Registry) -> None:
+        """Reads the registry and its machines."""
+        self._registry = registry
+
+    def _now(self) -> Moment:
+        return self._registry.environment.clock.moment()
+
+    async def all(self) -> list[schema.Group]:
+        """All groups, by name."""
+        found = [self.of_joining(one.entry) for one in self._registry.joining()]
+        found += [await self.of_open(opened) for opened in self._registry.open_groups()]
+        return sorted(found, key=lambda group: group.group)
+
+    async def of(self, name: str) -> schema.Group:
+        """One group, as a person names it."""
+        entry = self._registry.find(name)
+        if entry.state is GroupState.JOINING:
+            return self.of_joining(entry)
+        return await self.of_open(self._registry.ready(name))
+
+    def of_joining(self, entry: CatalogueEntry) -> schema.Group:
+        """A group whose genesis has not arrived."""
+        return schema.Group(
+            group=entry.group_name,
+            gid=None,
+            classifier=entry.group_name.partition(".")[2],
+            friendly_name="",
+            peer_name=entry.identity,
+            state="joining",
+            connected=True,
+            only=entry.only,
+            addresses=list(entry.addresses),
+            node_id="",
+            neighbors=[],
+            synchronized=False,
+            members=0,
+            acts=0,
+            digest="",
+            credential=None,
+        )
+
+    async def of_open(self, opened: OpenGroup) -> schema.Group:
+        """A group that runs."""
+        return await opened.node.runner.ask(lambda _: self._read(opened, _))
+
+    def _read(self, opened: OpenGroup, _: ActSet) -> schema.Group:
+        machine, name, now = opened.machine, opened.entry.group_name, self._now()
+        view = machine.members.view
+        own = machine.members.own_grant(now.utc_s)
+        digest = machine.synchronize.summary()[1]
+        neighbors = [neighbor(machine, link, now) for link in machine.links]
+        return schema.Group(
+            group=name,
+            gid=view.gid.hex(),
+            classifier=name.partition(".")[2],
+            friendly_name=view.properties.friendly,
+            peer_name=opened.entry.identity,
+            state="open",
+            connected=machine.dialling.online,
+            only=machine.dialling.only,
+            addresses=machine.dialling.seeds(),
+            node_id=machine.node_id.hex(),
+            neighbors=neighbors,
+            synchronized=bool(neighbors) and all(one.synchronized for one in neighbors),
+            members=sum(1 for pid in view.subjects() if view.current(pid, now.utc_s) is not None),
+            acts=len(view),
+            digest=digest.hex(),
+            credential=None if own is None else credential(view, name, own, now.utc_s),
+        )
+
+    async def findings(self) -> list[schema.Finding]:
+        """What is not as it should be, in every group, each with the command that mends it."""
+        findings = [_waiting(joining.entry) for joining in self._registry.joining()]
+        for opened in self._registry.open_groups():
+            findings += await opened.node.runner.ask(partial(self._group_findings, opened))
+        return findings
+
+    def _group_findings(self, opened: OpenGroup, _: ActSet) -> list[schema.Finding]:
+        now, name = self._now(), opened.entry.group_name
+        return [
+            *_credential_findings(opened, now, name),
+            *_link_findings(opened, name),
+            *_set_findings(opened, name),
+        ]
+
+
+def _waiting(entry: CatalogueEntry) -> schema.Finding:
+    return schema.Finding(
+        code="credential-awaited",
+        detail=f"no credential for {entry.identity} has been found at {', '.join(entry.addresses)}",
+        hint="ask an administrator to issue one with --store, for this identity's document",
+        group=entry.group_name,
+    )
+
+
+def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[schema.Finding]:
+    own = opened.machine.members.own_grant(now.utc_s)
+    if own is None:
+        detail = "this identity holds no credential that is valid now"
+        hint = "an administrator renews it: peerd credential issue GROUP SUBJECT --store"
+        return [schema.Finding(code="credential-expired", detail=detail, hint=hint, group=name)]
+    left = math.inf if own.window.unlimited else own.window.end - now.utc_s
+    if left > min(_WARN_S_MAX, (own.window.end - own.window.start) / _WARN_SHARE):
+        return []
+    detail = f"the credential ends at {schema.time_at(own.window.end).isoformat()}"
+    hint = "an administrator renews it: peerd credential issue GROUP SUBJECT --store"
+    return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]
+
+
+def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
+    machine = opened.machine
+    if len(machine.links) or not machine.dialling.online or not machine.dialling.seeds():
+        return []
+    outcomes = machine.dialling.outcomes()
+    said = {
+        DialOutcome.UNREACHABLE: "nobody answers",
+        DialOutcome.NOTHING: "whoever answers does not know us, or does not serve the group",
+        DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
+        DialOutcome.MYSELF: "it is our own address",
+    }
+    tried = "; ".join(f"{address}: {said[outcome]}" for address, outcome in outcomes.items())
+    hint = f"peerd group connect {name} --address HOST:PORT"
+    return [
+        schema.Finding(
+            code="no-neighbors",
+            detail=f"no link to any member ({tried or 'still trying'})",
+            hint=hint,
+            group=name,
+        )
+    ]
+
+
+def _set_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
+    waiting = opened.machine.members.quarantined
+    if not waiting:
+        return []
+    detail = f"{waiting} acts wait, dated more than five minutes ahead of this machine's clock"
+    return [
+        schema.Finding(
+            code="acts-from-the-future",
+            detail=detail,
+            hint="compare this machine's clock with the others'",
+            group=name,
+        )
+    ]
