@@ -123,11 +123,11 @@ class FrameChannel:
         Raises: LinkClosed, LinkLost (also when a frame that has begun stays incomplete for FRAME_S_MAX),
         RemoteProtocolError (a bad length; the channel stays open for a last word, and must then be closed).
         """
-        self._raise_if_closed()
+        if self._end is not None and self._end.kind is LinkClosed:
+            raise self._end.error()
         async with self._reading:
             if not self._arrived:
                 await self._receive_more()
-            self._raise_if_closed()
             return self._arrived.popleft()
 
     async def run(self) -> None:
@@ -198,10 +198,6 @@ class FrameChannel:
             if not content:
                 raise LinkLost("the other side closed the link")
             self._cut(content)
-
-    def _raise_if_closed(self) -> None:
-        if self._end is not None and self._end.kind is LinkClosed:
-            raise self._end.error()
 
     def _cut(self, content: bytes) -> None:
         if self._fault is not None:

@@ -290,6 +290,65 @@ async def test_closing_ends_in_time_when_the_other_side_never_does(autojump_cloc
     assert trio.current_time() == CLOSE_S_MAX
 
 
+async def test_closing_again_gives_no_more_time(autojump_clock):
+    near, _far = lockstep_stream_pair()
+    channel = channel_on(near)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run)
+        channel.send(b"bye")
+        channel.close()
+        await trio.sleep(CLOSE_S_MAX / 2)
+        channel.close()
+    assert trio.current_time() == CLOSE_S_MAX
+
+
+async def test_closing_while_somebody_receives_still_writes_what_is_queued(autojump_clock):
+    near, far = lockstep_stream_pair()
+    channel = channel_on(near)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run)
+        nursery.start_soon(expect_closed, channel)
+        await trio.testing.wait_all_tasks_blocked()
+        payload = bytes(2 * RECORD_BYTES)
+        channel.send(payload)
+        channel.close()
+        await trio.sleep(CLOSE_S_MAX / 2)
+        received = b""
+        while piece := bytes(await far.receive_some()):
+            received += piece
+        assert received == frame(payload)
+        await far.aclose()
+
+
+async def expect_closed(channel: FrameChannel) -> None:
+    with pytest.raises(LinkClosed):
+        await channel.receive()
+
+
+async def test_closing_waits_until_the_reader_has_let_go_of_the_connection(autojump_clock):
+    class SlowToLetGo(PlainConnection):
+        reading = False
+
+        async def receive_some(self) -> bytes:
+            assert not self.reading
+            self.reading = True
+            try:
+                return await super().receive_some()
+            finally:
+                with trio.move_on_after(1, shield=True):
+                    await trio.sleep_forever()
+                self.reading = False
+
+    near, far = memory_stream_pair()
+    channel = FrameChannel(SlowToLetGo(near, EXPORTER), "10.0.0.1:3587")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.run)
+        nursery.start_soon(expect_closed, channel)
+        await trio.testing.wait_all_tasks_blocked()
+        channel.close()
+        await far.send_eof()
+
+
 async def test_closing_ends_a_receive_at_once_and_refuses_what_follows(autojump_clock):
     near, _far = memory_stream_pair()
     channel = channel_on(near)
@@ -305,6 +364,7 @@ async def test_closing_ends_a_receive_at_once_and_refuses_what_follows(autojump_
             with pytest.raises(LinkClosed, match="the group is closing"):
                 await channel.receive()
             assert trio.current_time() == 1
+            await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(LinkClosed, match="the group is closing"):
             channel.send(b"too late")
         channel.close("again")

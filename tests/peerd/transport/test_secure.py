@@ -270,6 +270,22 @@ async def test_finish_ignores_what_the_other_side_still_says():
         await answerer.finish()
 
 
+async def test_finish_returns_when_the_other_side_has_ended_and_not_before():
+    caller, answerer = await secure_pair()
+    finished = trio.Event()
+
+    async def finish() -> None:
+        await caller.finish()
+        finished.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finish)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not finished.is_set()
+        await answerer.aclose()
+    assert finished.is_set()
+
+
 @given(at=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_a_damaged_record_is_a_lost_link(at, flip):
     async def scenario() -> None:
