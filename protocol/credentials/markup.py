@@ -138,12 +138,15 @@ def _write_element(writer: XMLGenerator, element: Element, value: str | bytes) -
 
 def read_document(form: Form, document: str | bytes) -> Filled:
     """Read a document from anywhere. Raises: RuleError (invitation-not-trusted, unsupported-version)."""
+    if len(document) > DOCUMENT_BYTES_MAX:
+        raise not_trusted(f"it has more than {DOCUMENT_BYTES_MAX} bytes")
     try:
-        data = document.encode() if isinstance(document, str) else document
-    except UnicodeEncodeError:
-        raise not_trusted("it holds halves of characters") from None
+        # Guards: a byte order mark of UTF-16 would outrank the encoding that expat is told.
+        data = (document if isinstance(document, str) else document.decode()).encode()
+    except UnicodeError:
+        raise not_trusted("it is not UTF-8") from None
     if len(data) > DOCUMENT_BYTES_MAX:
-        raise not_trusted(f"it has {len(data)} bytes, {DOCUMENT_BYTES_MAX} are allowed")
+        raise not_trusted(f"it has more than {DOCUMENT_BYTES_MAX} bytes")
     reader = _Reader(form)
     parser = reader.parser()
     try:
@@ -185,8 +188,8 @@ class _Reader:
         return Filled({e.name: tuple(self.values.get(e.name, ())) for e in self.form.elements})
 
     def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
-        if encoding is not None and encoding.lower() != "utf-8":
-            raise not_trusted("it is not UTF-8")
+        if version != "1.0" or (encoding is not None and encoding.lower() != "utf-8"):
+            raise not_trusted("it is not XML 1.0 in UTF-8")
 
     def _opened(self, name: str, attributes: dict[str, str]) -> None:
         self.depth += 1

@@ -1,4 +1,4 @@
-"""Chains: each rule by name, each with a chain that only it refuses, and other programs' word on a good one."""
+"""Chains: each rule by name and with a chain that only it refuses; other programs' word on a good one."""
 
 from __future__ import annotations
 
