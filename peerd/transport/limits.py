@@ -18,5 +18,5 @@ READ_BYTES = 64 * 1024  # taken from a socket at once: a few records
 # --- slots (promise P10, reliability-study M8) --------------------------------------------------------------
 STRANGERS_MAX = 128
 STRANGERS_PER_ADDRESS_MAX = 8
-MEMBERS_MAX = 512  # of all groups of a daemon: arbitrary, bounds descriptors and memory (37 KiB each)
+MEMBERS_MAX = 512  # of all groups of a daemon: arbitrary, bounds descriptors and memory (some 30 KiB each)
 LISTENERS_MAX = 16  # arbitrary; a name like "localhost" binds two

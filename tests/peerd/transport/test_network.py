@@ -57,13 +57,12 @@ def test_any_text_is_an_address_or_refused(text):
     assert 0 <= port <= 65_535
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_a_socket_says_where_it_listens_and_who_calls(host):
-    listeners = await TCP.listen(host, 0)
+async def test_a_socket_says_where_it_listens_and_who_calls():
+    listeners = await TCP.listen("127.0.0.1", 0)
     address = TCP.address_of(listeners[0])
-    assert split_address(address)[0] == host
+    assert split_address(address)[0] == "127.0.0.1"
     near = await TCP.connect(*split_address(address))
     far = await listeners[0].accept()
-    assert TCP.caller_of(far)[0] == host
+    assert TCP.caller_of(far)[0] == "127.0.0.1"
     for resource in (near, far, *listeners):
         await resource.aclose()
