@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from peerd.errors import Conflict
 from peerd.printable import printable
 
+_BEGINNING_CHARACTERS_MIN = 4  # else a classifier like "a" would nearly always fit a key as well
 _SHOWN_MAX = 5
 
 
 def find_name(text: str, names: Iterable[str]) -> str | None:
     """The one of `names` (`authority.classifier`) that `text` means, or None when none fits.
 
-    A full name means itself, even when it is also the beginning of another.
+    A full name means itself, even when it is also the beginning of another; a beginning has at least 4
+    characters.
     Raises: Conflict("ambiguous-name").
     """
-    if not text:
-        return None
-    fitting = sorted({name for name in names if name.startswith(text) or name.partition(".")[2] == text})
+    fitting = sorted({name for name in names if _fits(text, name)})
     if text in fitting:
         return text
     if len(fitting) > 1:
@@ -30,3 +30,10 @@ def find_name(text: str, names: Iterable[str]) -> str | None:
             hint="give more of the name, or all of it",
         )
     return fitting[0] if fitting else None
+
+
+def _fits(text: str, name: str) -> bool:
+    # Guards: neither reading goes before the other, so that nobody can take over the beginning of somebody
+    # else's name by choosing it as a classifier.
+    begins = len(text) >= _BEGINNING_CHARACTERS_MIN and name.startswith(text)
+    return begins or (text != "" and name.partition(".")[2] == text)

@@ -124,9 +124,9 @@ def _home_in(arguments: list[str]) -> str | None:
 def program(ctx: click.Context, directory: Path | None) -> None:
     """A trust group without a server: certificates that reach their subject by gossip.
 
-    Names of identities, groups and members can be given in full, by an unambiguous beginning, or by their
-    classifier (what stands after the first dot). Every verb that asks the
-    daemon takes --json.
+    Names of identities, groups and members can be given in full, by an unambiguous beginning of at least 4
+    characters, or by their classifier (what stands after the first dot). Every verb that asks the daemon
+    takes --json.
 
     Exit codes: 0 done, 1 refused or failed, 2 usage, 3 no daemon there, 4 not found, 5 not allowed,
     6 conflict, 7 timed out, 8 degraded.
