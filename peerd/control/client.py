@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -83,13 +84,16 @@ class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("peerd", timeout=timeout)
         self._path = path
+        self._timeout_s = timeout
 
     def connect(self) -> None:
         """Open the socket in place of a TCP connection."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(self.timeout)
+            # With a timeout of Python's, connecting does not wait while the daemon's backlog is full.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._timeout_s))
             sock.connect(self._path)
+            sock.settimeout(self._timeout_s)
         except BaseException:
             sock.close()
             raise
@@ -372,7 +376,7 @@ class Client:
     def _unreachable(self, error: Exception) -> ClientError:
         """The error that a failed exchange is to a person."""
         match error:
-            case TimeoutError():
+            case TimeoutError() | BlockingIOError():
                 return ApiError(_local("timed-out", f"The daemon at {self._path} did not answer in time."))
             case FileNotFoundError() | ConnectionRefusedError():
                 return DaemonNotRunning(_local("daemon-not-running", f"No daemon answers at {self._path}."))
@@ -386,6 +390,12 @@ class Client:
                 return DaemonNotRunning(_local("daemon-not-running", detail))
             case _:
                 return ApiError(_local("internal", f"What answers at {self._path} is no peerd."))
+
+
+def _timeval(seconds: float) -> bytes:
+    """A `struct timeval`; zero would mean to wait for ever."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, max(int((seconds - whole) * 1e6), 1))
 
 
 def _path(*segments: str) -> str:

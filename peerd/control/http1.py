@@ -175,8 +175,7 @@ class HttpConnection:
             if not isinstance(head, h11.Request):
                 return None
             self._head_only = head.method == b"HEAD"
-            if head.http_version not in (b"1.0", b"1.1"):
-                raise BadRequest("HTTP is spoken here in versions 1.0 and 1.1.")
+            _check_head(head)
             with _deadline(BODY_S_MAX, "body"):
                 body = await self._read_body(head)
         except h11.RemoteProtocolError as error:
@@ -321,6 +320,19 @@ def _phrase(status: int) -> bytes:
     return HTTPStatus(status).phrase.encode("ascii")
 
 
+def _check_head(head: h11.Request) -> None:
+    """Refuse what h11 lets pass: other versions, and long headers that came whole in one read."""
+    if head.http_version not in (b"1.0", b"1.1"):
+        raise BadRequest("HTTP is spoken here in versions 1.0 and 1.1.")
+    length = len(head.target) + sum(len(name) + len(value) + len(": \r\n") for name, value in head.headers)
+    if length > HEADER_BYTES_MAX:
+        raise _headers_too_large()
+
+
+def _headers_too_large() -> BadRequest:
+    return BadRequest(f"Headers have at most {HEADER_BYTES_MAX} bytes.", code="headers-too-large")
+
+
 def _announced_length(head: h11.Request) -> int:
     return max((int(value) for name, value in head.headers if name == b"content-length"), default=0)
 
@@ -332,5 +344,5 @@ def _too_large() -> BadRequest:
 def _refused_by_h11(error: h11.RemoteProtocolError) -> BadRequest:
     """What h11 found, under our slugs; it hints at no status but 400, 431 and 501."""
     if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-        return BadRequest(f"Headers have at most {HEADER_BYTES_MAX} bytes.", code="headers-too-large")
+        return _headers_too_large()
     return BadRequest(f"This is no HTTP request: {error}.")

@@ -11,6 +11,7 @@ can open a Unix socket by itself: something may have been put in front of it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -60,7 +61,6 @@ T = TypeVar("T")
 
 HOSTS: Final = frozenset({"peerd", "localhost", "unix"})  # what people write after http:// for a Unix socket
 _UMASK: Final = 0o177  # the socket is born 0600
-_PROBE_S_MAX: Final = 1.0
 
 _log = logging.getLogger("peerd.control")
 
@@ -311,14 +311,9 @@ def _clear_stale(path: Path) -> None:
 def _answers(path: Path) -> bool:
     """Whether somebody listens; a listener too busy to take the connection is one too."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PROBE_S_MAX)
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except TimeoutError:
-            return True
-        return True
+        probe.setblocking(False)
+        refused = probe.connect_ex(os.fspath(path)) in (errno.ECONNREFUSED, errno.ENOENT)
+    return not refused
 
 
 def _remove_own(path: Path, made: os.stat_result) -> None:

@@ -58,7 +58,11 @@ class Served:
     def connect(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(WAIT_S_MAX)
-        sock.connect(str(self.path))
+        try:
+            sock.connect(str(self.path))
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def exchange(self, sent: bytes) -> bytes:

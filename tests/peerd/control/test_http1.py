@@ -218,6 +218,11 @@ async def test_headers_without_end_are_refused(line):
     assert (await line.read_to_end()).endswith(b"headers-too-large")
 
 
+async def test_long_headers_that_come_whole_are_refused_too(line):
+    await line.send(b"GET / HTTP/1.1\r\nHost: p\r\nA: " + b"x" * HEADER_BYTES_MAX + b"\r\n\r\n")
+    assert (await line.read_to_end()).endswith(b"headers-too-large")
+
+
 async def test_nothing_at_all_is_no_fault(line):
     assert await line.exchange(b"") == b""
 
