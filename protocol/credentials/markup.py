@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
+from xml.etree import ElementTree as ET
 from xml.parsers import expat
-from xml.sax.saxutils import XMLGenerator
-from xml.sax.xmlreader import AttributesImpl
 
 from protocol.errors import RuleError
 from protocol.limits import DOCUMENT_BYTES_MAX
@@ -99,22 +97,16 @@ def not_trusted(reason: str) -> RuleError:
 
 def write_document(form: Form, values: Mapping[str, Sequence[str | bytes]]) -> str:
     """Fill in a form with the values of its elements, bytes for binary ones. Raises: RuleError."""
-    out = io.StringIO()
-    writer = XMLGenerator(out, encoding="utf-8", short_empty_elements=False)
-    namespaces = {}
+    root = ET.Element(form.root, VERSION=_VERSION)
     if any(element.binary for element in form.elements):
-        namespaces["xmlns:dt"] = _TYPES_NAMESPACE
+        root.set("xmlns:dt", _TYPES_NAMESPACE)
     if any(element.ours for element in form.elements):
-        namespaces["xmlns:peerd"] = NAMESPACE
-    writer.startElement(form.root, AttributesImpl({"VERSION": _VERSION} | namespaces))
+        root.set("xmlns:peerd", NAMESPACE)
     for element in form.elements:
         for value in values[element.name]:
-            writer.ignorableWhitespace("\n  ")
-            _write_element(writer, element, value)
-    writer.ignorableWhitespace("\n")
-    writer.endElement(form.root)
-    writer.ignorableWhitespace("\n")
-    document = out.getvalue()
+            _add_element(root, element, value)
+    ET.indent(root)
+    document = ET.tostring(root, encoding="unicode") + "\n"
     if len(document.encode()) > DOCUMENT_BYTES_MAX:
         raise RuleError(
             "invalid-argument",
@@ -124,16 +116,15 @@ def write_document(form: Form, values: Mapping[str, Sequence[str | bytes]]) -> s
     return document
 
 
-def _write_element(writer: XMLGenerator, element: Element, value: str | bytes) -> None:
-    name = f"peerd:{element.name}" if element.ours else element.name
-    writer.startElement(name, AttributesImpl({"dt:dt": _BASE64} if element.binary else {}))
+def _add_element(root: ET.Element, element: Element, value: str | bytes) -> None:
+    child = ET.SubElement(root, f"peerd:{element.name}" if element.ours else element.name)
     if isinstance(value, bytes):
+        child.set("dt:dt", _BASE64)
         packed = base64.b64encode(value).decode("ascii")
         lines = (packed[at : at + _LINE_CHARACTERS] for at in range(0, len(packed), _LINE_CHARACTERS))
-        writer.characters("\n" + "\n".join(lines) + "\n  ")
+        child.text = "\n" + "\n".join(lines) + "\n"
     else:
-        writer.characters(value)
-    writer.endElement(name)
+        child.text = value
 
 
 def read_document(form: Form, document: str | bytes) -> Filled:
