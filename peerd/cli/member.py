@@ -60,7 +60,7 @@ def _table(members: Sequence[schema.Member]) -> str:
 
 def _here(one: schema.Member) -> str:
     """How near it is: this node, a neighbor, or neither."""
-    return "self" if one.own else "neighbor" if one.neighbor else "-"
+    return "self" if one.own else "neighbor" if one.neighbor else ""
 
 
 def _text(found: schema.MemberCredentials) -> str:

@@ -8,7 +8,7 @@ import click
 
 from peerd.cli.group_text import groups_table
 from peerd.cli.problems import EXIT_DEGRADED
-from peerd.cli.render import details, json_line, time_text
+from peerd.cli.render import details, json_line, time_text, yes_or_no
 from peerd.cli.session import Session, answer, examples, json_option, pass_session
 from peerd.control import schema
 from peerd.printable import printable
@@ -86,6 +86,12 @@ def _findings(findings: Sequence[schema.Finding]) -> list[str]:
     return [details({one.code: one.detail, "group": one.group, "hint": one.hint or None}) for one in findings]
 
 
+def _fact(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_fact, value))
+    return yes_or_no(value) if isinstance(value, bool) else str(value)
+
+
 def _event_text(one: schema.Event) -> str:
-    facts = (f"{name}={value}" for name, value in one.facts.items())
+    facts = (f"{name}={_fact(value)}" for name, value in one.facts.items() if value is not None)
     return printable("  ".join([time_text(one.time), one.kind, *([one.group] if one.group else []), *facts]))

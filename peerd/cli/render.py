@@ -19,6 +19,7 @@ import msgspec
 from peerd.printable import printable
 
 _GAP = "  "
+_NOTHING = "-"  # an empty cell would shift the rest for whoever splits a line at its spaces
 _SHORT_CHARACTERS = 12  # of 40 hex digits: two names agree in them once in 2**48
 
 
@@ -60,9 +61,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def details(values: Mapping[str, str | None]) -> str:
     """One `name  value` per line; what is None is left out."""
-    return "\n".join(
-        _aligned([[name, printable(value)] for name, value in values.items() if value is not None])
-    )
+    return "\n".join(_aligned([[name, _shown(value)] for name, value in values.items() if value is not None]))
 
 
 def time_text(time: datetime | None) -> str:
@@ -97,7 +96,7 @@ def errors_go_to_terminal() -> bool:
 
 def _shown(cell: Cell, *, short: bool = False) -> str:
     text = cell if isinstance(cell, str) else cell.short if short else cell.full
-    return printable(text)
+    return printable(text) or _NOTHING
 
 
 def _columns_of(text: str) -> int:

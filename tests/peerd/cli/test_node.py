@@ -83,6 +83,12 @@ def test_events_are_one_line_each(peerd, daemon) -> None:
     ]
 
 
+def test_facts_of_an_event_read_as_people_say_them(peerd, daemon) -> None:
+    facts = {"roles": ["admin", "member"], "stored": True, "nothing": None, "level": 1}
+    daemon.will_answer("GET", "events", events_of(event(1, facts=facts)))
+    assert peerd("events").stdout.endswith("roles=admin,member  stored=yes  level=1\n")
+
+
 def test_events_as_json_are_one_document_a_line(peerd, daemon) -> None:
     daemon.will_answer("GET", "events", events_of(event(1), event(2)))
     lines = peerd("events", "--json").stdout.splitlines()

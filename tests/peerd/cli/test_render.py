@@ -36,6 +36,11 @@ def test_wide_and_combining_characters_do_not_shift_columns() -> None:
     ]
 
 
+def test_an_empty_cell_does_not_shift_the_others() -> None:
+    assert table(["A", "B"], [["", "x"]]).splitlines()[1].split() == ["-", "x"]
+    assert details({"a": ""}) == "a  -"
+
+
 def test_a_table_without_rows_is_empty() -> None:
     assert table(["A"], []) == ""
 
