@@ -341,7 +341,6 @@ class Answerer(_Side):
         self._groups = groups
         self._random_selector = random_selector
         self._group: Group | None = None
-        self._exchange = b""
         self._proved: Arrival | None = None
 
     @property
@@ -351,16 +350,17 @@ class Answerer(_Side):
 
     def _examine(self, payload: bytes, message: Message) -> Arrival:
         group = self._group
-        if isinstance(message, Prove) and group is not None:
+        if group is None or isinstance(message, Hello):
+            return Arrival(payload, message)
+        if isinstance(message, Prove):
             key = public_key_untrusted(message.key)
             bundle = read_untrusted_evidence(message.bundle, group, key)
             statement = caller_statement(group.authority, key.pid, message.node_id, self._exporter)
             checks = _checks(SignatureCheck(key.raw, message.signature, statement), bundle)
             return Arrival(payload, message, None, key, bundle, None, checks)
-        if isinstance(message, Finish) and group is not None:
-            newer = read_untrusted_evidence(message.newer, group, group.own_key().public)
-            return Arrival(payload, message, newer=newer, checks=_checks(None, newer))
-        return Arrival(payload, message)
+        assert isinstance(message, Finish)
+        newer = read_untrusted_evidence(message.newer, group, group.own_key().public)
+        return Arrival(payload, message, newer=newer, checks=_checks(None, newer))
 
     def _fail(self, arrival: Arrival, fault: RemoteProtocolError) -> list[Output]:
         if self._state is State.PROOF and isinstance(arrival.message, Prove):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from protocol.authority.acts import Place
+from protocol.authority.bodies import PropertiesBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, encode_bundle
 from protocol.authority.elements import Der
 from protocol.authority.founding import found_group
@@ -74,7 +75,7 @@ class Realm:
             creator_name=name_of_key(self._admin.public, "admin"),
             creator_friendly_name="",
             classifier=name,
-            friendly_name="",
+            properties=PropertiesBody(),
             recovery=[key_of(f"{name} recovery").public],
             nonce=name.encode().ljust(32, b"."),
             now=began,

@@ -422,6 +422,13 @@ def test_unverified_signatures_end_the_connection(side, state):
     assert not any(isinstance(output, (AdoptOwn, Established)) for output in outputs)
 
 
+@pytest.mark.parametrize("verified", [True, False])
+def test_fault_found_in_reading_is_the_one_that_is_told(verified):
+    end, _ = end_in("caller", State.PROOF)
+    outputs = end.receive(end.read(encode_message(Finish(b""))), at(), verified=verified)
+    assert silent_fault(outputs) is Fault.OUT_OF_TURN
+
+
 def test_proof_is_the_first_check_and_shared_evidence_is_checked_once():
     two = talk(caller_node(), answerer_node(BUNDLES[A], RENEWAL))
     two.follow(WELCOMED)
