@@ -208,6 +208,14 @@ def test_answerer_judges_itself_when_the_link_opens():
     assert two.ending("answerer").ending is Ending.OWN_NOT_VALID
 
 
+def test_own_credential_is_the_one_that_is_told_of_when_both_have_ended():
+    brief = Window(VALID.start, NOW_S + 1)
+    two = talk(node(C, CLUB.credential(C, brief)), node(A, CLUB.credential(A, brief)))
+    two.follow(LINKED[:4])
+    two.deliver("caller", at(NOW_S + 2))
+    assert two.ending("answerer").ending is Ending.OWN_NOT_VALID
+
+
 def test_caller_revoked_in_the_answerers_view_gets_nothing():
     answerer = node(A, VALID_OF[A], VALID_OF[C])
     answerer.hit.add(CLUB.read(VALID_OF[C]).leaf.act_id)
