@@ -82,9 +82,10 @@ class Database:
     the same is all that anybody gets.
     """
 
-    def __init__(self, path: Path, schema: Schema, *, vfs: str | None = None) -> None:
-        """Open the file, making or updating it as needed. `vfs` names another of SQLite's ways to the disk.
+    def __init__(self, path: Path, schema: Schema, *, make: bool = True, vfs: str | None = None) -> None:
+        """Open the file and update it as needed; where there is none, make it, or refuse if it must be there.
 
+        `vfs` names another of SQLite's ways to the disk.
         Raises: ConfigError, StoreCorrupt, StoreError, StoreFull, StoreInUse, StoreTooNew.
         """
         self._path = path
@@ -98,6 +99,8 @@ class Database:
         refuse_network_file_system(path.parent)
         with ExitStack() as stack, _answering(path, schema):
             if not os.path.lexists(path):
+                if not make:
+                    raise StoreCorrupt(f"the {schema.title} {path} is missing", hint=schema.way_back)
                 _make(path, schema, vfs)
             self._writer = _open_writer(path, schema, vfs)
             stack.callback(self._writer.close)
@@ -251,7 +254,7 @@ def check_number(*fields: bytes) -> int:
 
 
 def _check_sqlite() -> None:
-    version, needed = apsw.sqlite_lib_version(), ".".join(map(str, SQLITE_VERSION_MIN))
+    version, needed = sqlite_version(), ".".join(map(str, SQLITE_VERSION_MIN))
     if tuple(int(part) for part in version.split(".")) < SQLITE_VERSION_MIN:
         raise ConfigError(
             f"SQLite {version} is too old: before {needed} it can damage its files",
@@ -261,7 +264,8 @@ def _check_sqlite() -> None:
 
 def _make(path: Path, schema: Schema, vfs: str | None) -> None:
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
-    for left_over in (unfinished, *_companions(unfinished)):
+    # The log of a file that is gone would be taken for the log of the new one.
+    for left_over in (unfinished, *_companions(unfinished), *_companions(path)):
         remove_durably(left_over)
     with NewFile(unfinished) as file:
         file.write(b"")

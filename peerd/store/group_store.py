@@ -15,9 +15,9 @@ from protocol.limits import EVENTS_KEPT_MAX, EVENTS_PAGE_MAX
 class GroupStore:
     """The acts, settings and event log of one group. Raises what `Database` raises."""
 
-    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
-        """Open the group's file, or make it."""
-        self._database = Database(path, GROUP_SCHEMA, vfs=vfs)
+    def __init__(self, path: Path, *, make: bool = True, vfs: str | None = None) -> None:
+        """Open the group's file; where there is none, make it, or refuse if it must be there."""
+        self._database = Database(path, GROUP_SCHEMA, make=make, vfs=vfs)
 
     @property
     def failed(self) -> bool:

@@ -198,6 +198,16 @@ class ActStoreContract:
         assert list(store.load()) == [raw_of("a")]
         assert store.arrival_of(id_of("a")) == 3
 
+    def test_element_that_came_and_went_in_one_transaction_leaves_nothing_but_its_number(self, store):
+        store.begin()
+        store.put(id_of("a"), raw_of("a"))
+        store.discard(id_of("a"))
+        assert store.get(id_of("a")) is None
+        store.put(id_of("b"), raw_of("b"))
+        store.commit()
+        assert list(store.load()) == [raw_of("b")]
+        assert store.arrival_of(id_of("b")) == 2
+
     def test_discarding_what_is_not_there_changes_nothing(self, store):
         put(store, "a")
         before = state_of(store)

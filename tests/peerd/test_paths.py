@@ -16,11 +16,13 @@ from peerd.paths import (
     Home,
     NewFile,
     check_private_directory,
+    check_private_file,
     check_socket_path,
     default_home,
     make_private_directory,
     read_private,
     remove_durably,
+    rename_durably,
     replace_durably,
 )
 
@@ -237,3 +239,34 @@ def test_a_new_file_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught, NewFile(tmp_path / "nowhere" / "recovery"):
         pass
     assert "No such file or directory" in caught.value.detail
+
+
+def test_a_file_can_be_checked_without_being_opened(tmp_path: Path) -> None:
+    path = tmp_path / "database"
+    with pytest.raises(NotFound):
+        check_private_file(path)
+    replace_durably(path, b"x")
+    check_private_file(path)
+    path.chmod(0o000)
+    check_private_file(path)
+    path.chmod(0o640)
+    with pytest.raises(ConfigError) as caught:
+        check_private_file(path)
+    assert caught.value.hint == f"chmod 600 {path}"
+    for other in (tmp_path, tmp_path / "link"):
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(path)
+        with pytest.raises(ConfigError, match="not a regular file"):
+            check_private_file(other)
+
+
+def test_a_name_is_given_and_then_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    replace_durably(old, b"x")
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(paths, "sync_directory", lambda directory: synced.append((directory, new.exists())))
+    rename_durably(old, new)
+    assert synced == [(tmp_path, True)]
+    assert (old.exists(), new.read_bytes()) == (False, b"x")
+    with pytest.raises(StoreError, match="could not give its name to the file"):
+        rename_durably(old, new)

@@ -132,6 +132,26 @@ def test_file_that_others_can_read_is_refused_with_the_command_that_mends_it(pat
     assert caught.value.hint == f"chmod 600 {path}"
 
 
+def test_file_that_must_be_there_is_not_made(path):
+    with pytest.raises(StoreCorrupt, match="is missing") as caught:
+        Database(path, NOTES, make=False)
+    assert caught.value.hint == "write them again"
+    assert list(path.parent.iterdir()) == []
+    Database(path, NOTES).close()
+    Database(path, NOTES, make=False).close()
+
+
+def test_log_of_a_file_that_is_gone_does_not_enter_a_new_one(path, tmp_path):
+    notes = Database(path, NOTES)
+    write(notes, "old")
+    left = copy_of_the_living(path, tmp_path / "crash")
+    notes.close()
+    left.unlink()
+    again = Database(left, NOTES)
+    assert texts(again) == []
+    again.close()
+
+
 def test_link_in_place_of_the_file_is_not_followed(path, tmp_path):
     Database(tmp_path / "other.db", NOTES).close()
     path.symlink_to(tmp_path / "other.db")
