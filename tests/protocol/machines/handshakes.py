@@ -6,18 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from protocol.authority.acts import Place
-from protocol.authority.bodies import PropertiesBody
-from protocol.authority.bundle import Bundle, decode_untrusted_bundle, encode_bundle
-from protocol.authority.elements import Der
-from protocol.authority.founding import found_group
-from protocol.authority.grants import Grant, read_untrusted_grant
-from protocol.authority.issuing import Issuer, Plan, write_grant
+from protocol.authority.bundle import Bundle, decode_untrusted_bundle
 from protocol.credentials.keys import PrivateKey, all_hold
-from protocol.credentials.names import name_of_key
-from protocol.credentials.roles import MEMBER
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import LEVEL_MEMBER
 from protocol.machines.connect import (
     AdoptOwn,
     Answerer,
@@ -31,7 +22,7 @@ from protocol.machines.connect import (
     State,
 )
 from protocol.machines.proofs import Direction, answerer_statement, caller_statement, exchange_hash, selector
-from protocol.peer_time import Moment, Window, hlc_at
+from protocol.peer_time import Moment, Window
 from protocol.wire.framing import frame
 from protocol.wire.messages import (
     Finish,
@@ -43,6 +34,8 @@ from protocol.wire.messages import (
     decode_untrusted_message,
     encode_message,
 )
+from tests.support.builders import Group
+from tests.support.keys import named
 
 NOW_S = 1_800_000_000
 DAY_S = 86_400
@@ -53,9 +46,14 @@ EXPORTER = bytes(range(32))
 RANDOM_SELECTOR = b"not a selector !"
 
 
+_NAMES: dict[bytes, str] = {}
+
+
 def key_of(name: str) -> PrivateKey:
     """The key that belongs to a name in these tests."""
-    return PrivateKey.from_seed(name.encode().ljust(32, b"."))
+    key = named(name)
+    _NAMES[key.public.raw] = name
+    return key
 
 
 def at(second: int = NOW_S) -> Moment:
@@ -64,63 +62,16 @@ def at(second: int = NOW_S) -> Moment:
 
 
 class Realm:
-    """A group's founder and administrator: grants credentials to keys."""
+    """A group that has been there for long, and grants credentials to keys."""
 
-    def __init__(self, name: str = "club") -> None:
-        self._admin = key_of(f"{name} admin")
-        began = at(NOW_S - 1000 * DAY_S)
-        founding = found_group(
-            grc=key_of(f"{name} root"),
-            creator=self._admin.public,
-            creator_name=name_of_key(self._admin.public, "admin"),
-            creator_friendly_name="",
-            classifier=name,
-            properties=PropertiesBody(),
-            recovery=[key_of(f"{name} recovery").public],
-            nonce=name.encode().ljust(32, b"."),
-            now=began,
-        )
-        genesis, grc, grant, der, _ = founding.elements
-        assert isinstance(grc, Der)
-        assert isinstance(der, Der)
-        assert not isinstance(genesis, Der)
-        assert not isinstance(grant, Der)
-        self.gid = founding.root.gid
-        self.authority = self.gid[:20]
-        self._acts = [genesis.raw, grant.raw]
-        self._ders = [grc.certificate.der, der.certificate.der]
-        self._grant: Grant = read_untrusted_grant(grant)
-        self._seq = 0
-        self._last: bytes | None = None
+    def __init__(self, classifier: str = "club") -> None:
+        self._group = Group(classifier, now=at(NOW_S - 1000 * DAY_S))
+        self.gid, self.authority = self._group.gid, self._group.authority
 
     def credential(self, subject: PrivateKey, window: Window = VALID) -> bytes:
         """The bundle of a new grant to a key: genesis, the administrator's grant, this one."""
-        self._seq += 1
-        plan = Plan(
-            key=subject.public,
-            name=name_of_key(subject.public, ""),
-            friendly_name="",
-            level=LEVEL_MEMBER,
-            roles=(MEMBER,),
-            window=window,
-            wanted=0,
-            stored=True,
-            renews=None,
-        )
-        place = Place(
-            gid=self.gid,
-            author=self._admin.public.pid,
-            chain=bytes(16),
-            seq=self._seq,
-            prev=self._last,
-            level=self._grant.level,
-            cred=self._grant.act_id,
-            hlc=hlc_at((NOW_S - 900 * DAY_S + self._seq) * 1000),
-        )
-        issuer = Issuer(self._admin, self._grant.level, self._grant.act_id, self._grant)
-        act, der = write_grant(plan, issuer, place)
-        self._last = act.id
-        return encode_bundle([*self._acts, act.raw], [*self._ders, der.certificate.der])
+        text = f"grc -> alice:admin -> {_NAMES[subject.public.raw]}:member"
+        return self._group.bundle(self._group.grant(text, window=window)).raw
 
     def read(self, raw: bytes) -> Bundle:
         """A bundle of this group, decoded."""

@@ -69,6 +69,7 @@ CLUB, OTHER_CLUB = Realm(), Realm("other club")
 C, A, OTHER = key_of("caller"), key_of("answerer"), key_of("somebody else")
 BUNDLES = {key: CLUB.credential(key, VALID) for key in (C, A, OTHER)}
 RENEWAL = CLUB.credential(C, RENEWED)
+RENEWAL_THERE = CLUB.credential(A, RENEWED)
 OTHER_EXPORTER = bytes(32)
 
 
@@ -393,7 +394,7 @@ def test_any_changed_bit_of_a_welcome_ends_the_connection_and_nothing_is_adopted
 @settings(max_examples=40)
 @given(st.data())
 def test_any_changed_bit_of_a_finish_ends_the_connection_and_nothing_is_adopted(data):
-    two = talk(caller_node(BUNDLES[C], CLUB.credential(A, RENEWED)), answerer_node())
+    two = talk(caller_node(BUNDLES[C], RENEWAL_THERE), answerer_node())
     two.follow(LINKED[:4])
     outputs = arrive(two.answerer, changed(two.wire["caller"][0], data))
     assert [type(output) for output in outputs] == [Finished]
@@ -410,7 +411,7 @@ def changed(payload: bytes, data: st.DataObject) -> bytes:
     "side, state", [("caller", State.PROOF), ("answerer", State.PROOF), ("answerer", State.FINISH)]
 )
 def test_unverified_signatures_end_the_connection(side, state):
-    two = talk(caller_node(BUNDLES[C], CLUB.credential(A, RENEWED)), answerer_node(BUNDLES[A], RENEWAL))
+    two = talk(caller_node(BUNDLES[C], RENEWAL_THERE), answerer_node(BUNDLES[A], RENEWAL))
     end = two.caller if side == "caller" else two.answerer
     sender = "answerer" if side == "caller" else "caller"
     while not (end.state is state and two.wire[sender]):
