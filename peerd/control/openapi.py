@@ -4,8 +4,8 @@ either.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -44,7 +44,10 @@ def document() -> Json:
         "servers": [{"url": "http://peerd"}],
         "paths": paths,
         "components": {
-            "schemas": {name: components[name] for name in sorted(components) if _is_shared(name)}
+            "schemas": {name: _tidy(components[name]) for name in sorted(components) if _is_shared(name)},
+            "responses": {
+                str(status): _problem(slugs) for status, slugs in _by_status(COMMON_ERRORS).items()
+            },
         },
     }
 
@@ -75,8 +78,7 @@ def _operation(route: Route, known: Mapping[type, Json], components: Mapping[str
         "summary": route.summary,
         "x-access": route.access.name.lower(),
         "x-problems": sorted(set(slugs)),
-        "responses": {str(int(route.status)): _success(route, known)}
-        | _problems(slugs, known[schema.Problem]),
+        "responses": {str(int(route.status)): _success(route, known)} | _problems(slugs),
     }
     parameters = _path_parameters(route) + _query_parameters(route, components)
     if parameters:
@@ -96,18 +98,33 @@ def _success(route: Route, known: Mapping[type, Json]) -> Json:
     return {"description": route.summary, "content": content}
 
 
-def _problems(slugs: Iterable[str], problem: Json) -> Json:
-    """One response for each status, with the slugs that have it."""
-    by_status: dict[int, list[str]] = {}
-    for slug in sorted(set(slugs)):
-        by_status.setdefault(status_of(slug), []).append(slug)
+def _problems(slugs: Iterable[str]) -> Json:
+    """One response for each status; those that every route has stand among the components."""
+    common = _by_status(COMMON_ERRORS)
     return {
-        str(status): {
-            "description": f"{HTTPStatus(status).phrase}: {', '.join(found)}",
-            "content": {PROBLEM_JSON: {"schema": problem}},
-        }
-        for status, found in sorted(by_status.items())
+        str(status): {"$ref": f"#/components/responses/{status}"}
+        if common.get(status) == found
+        else _problem(found)
+        for status, found in _by_status(slugs).items()
     }
+
+
+def _problem(slugs: Iterable[str]) -> Json:
+    shape = {"$ref": _REF.format(name=schema.Problem.__name__)}
+    return {"description": ", ".join(slugs), "content": {PROBLEM_JSON: {"schema": shape}}}
+
+
+def _by_status(slugs: Iterable[str]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for slug in sorted(set(slugs), key=lambda slug: (status_of(slug), slug)):
+        found.setdefault(status_of(slug), []).append(slug)
+    return found
+
+
+def _tidy(component: Json) -> Json:
+    """A component whose description has the lines of a text and not those of the source."""
+    paragraphs = inspect.cleandoc(component.get("description", "")).split("\n\n")
+    return component | {"description": "\n\n".join(part.replace("\n", " ") for part in paragraphs)}
 
 
 def _path_parameters(route: Route) -> list[Json]:
