@@ -67,6 +67,7 @@ class Realm:
     def __init__(self, classifier: str = "club") -> None:
         self._group = Group(classifier, now=at(NOW_S - 1000 * DAY_S))
         self.gid, self.authority = self._group.gid, self._group.authority
+        self._read: dict[bytes, Bundle] = {}
 
     def credential(self, subject: PrivateKey, window: Window = VALID) -> bytes:
         """The bundle of a new grant to a key: genesis, the administrator's grant, this one."""
@@ -75,7 +76,9 @@ class Realm:
 
     def read(self, raw: bytes) -> Bundle:
         """A bundle of this group, decoded."""
-        return decode_untrusted_bundle(raw, authority=self.authority)
+        if raw not in self._read:
+            self._read[raw] = decode_untrusted_bundle(raw, authority=self.authority)
+        return self._read[raw]
 
 
 @dataclass
