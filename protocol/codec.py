@@ -123,9 +123,10 @@ def _check_keys(mapping: dict[Any, Any]) -> None:
 
 
 def _sorted(value: Any) -> Any:
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is dict:
         return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, (list, tuple)):
-        return [_sorted(item) for item in value]
-    assert type(value) in _SCALARS, type(value)
-    return value
+    assert kind is list or kind is tuple, kind
+    return [_sorted(item) for item in value]

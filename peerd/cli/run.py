@@ -45,6 +45,6 @@ def run(session: Session, listen: tuple[str, ...], log_level: str, log_format: s
 @click.option("--keep", is_flag=True, help="Leave them running, and say how to go on with them.")
 def demo(nodes: int, keep: bool) -> None:
     """Start real daemons on this machine, and tell the whole story as it happens."""
-    from peerd.demo import run as run_demo
+    from peerd.demo.story import run as run_demo
 
     raise click.exceptions.Exit(run_demo(nodes=nodes, keep=keep))

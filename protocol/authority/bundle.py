@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.authority.acts import Act, decode_untrusted_act
-from protocol.authority.admission import Admitted, Case, credential_rules_for
+from protocol.authority.admission import Admitted, Case, admitted_of, credential_rules_for
 from protocol.authority.elements import Der, admit_der, der_bytes, make_der
 from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.root import Root, read_untrusted_genesis
@@ -66,7 +66,7 @@ class Bundle:
         return self.path[-1]
 
     def checks(self) -> list[SignatureCheck]:
-        """One signature for each act and certificate; at most 50."""
+        """One signature for each certificate, and one for each signer of each act."""
         acts = [check for act in self.acts for check in act.checks()]
         return acts + chain_checks(self.chain, self.root.grc)
 
@@ -93,7 +93,7 @@ def decode_untrusted_bundle(raw: bytes, *, authority: bytes) -> Bundle:
 
 def _admit_path(acts: Sequence[Act], root: Root) -> list[Admitted]:
     """Judge each act under the one before it, by the rules that need `cred` alone."""
-    above = Admitted(acts[0].id, acts[0].place, acts[0].kind, None, root)
+    above = admitted_of(Case(acts[0], root.gid, None, None, None))
     admitted = [above]
     for act in acts[1:]:
         if act.place.gid != root.gid or act.place.cred != above.id:
@@ -102,7 +102,7 @@ def _admit_path(acts: Sequence[Act], root: Root) -> list[Admitted]:
         reason = next((r for rule in credential_rules_for(act) if (r := rule(case)) is not None), None)
         if reason is not None:
             raise _bad(f"an act of the bundle breaks the rule {reason}")
-        above = Admitted(act.id, act.place, act.kind, case.grant)
+        above = admitted_of(case)
         admitted.append(above)
     return admitted
 
@@ -113,7 +113,7 @@ def _pair(admitted: Sequence[Admitted], chain: Sequence[Certificate]) -> tuple[D
     ders = []
     issuer: PublicKey = chain[0].key
     for act, certificate in zip(admitted, chain, strict=True):
-        der = make_der(act.id, issuer, certificate.der)
+        der = make_der(act.id, issuer, certificate)
         if (verdict := admit_der(der, known)) is not None:
             raise _bad(f"a certificate of the bundle is not its act's: {verdict}")
         ders.append(der)
@@ -142,25 +142,41 @@ def encode_bundle(acts: Sequence[bytes], ders: Sequence[bytes]) -> bytes:
 def make_bundle(
     view: View, grant: Grant, raw_of: Callable[[bytes], bytes | None], leaf_der: bytes | None = None
 ) -> bytes | None:
-    """The bundle of a grant of the view, or None when a certificate on its path has not been delivered.
+    """The bundle of a grant of the view, or None when a certificate on its path has not been delivered, or
+    when it would be longer than a bundle may be.
 
     `raw_of` reads an element's bytes by id; `leaf_der` is the grant's own certificate when it is not
     published.
     """
-    if view.root is None:
+    evidence = path_evidence(view, grant.act_id, raw_of, leaf_der)
+    if evidence is None:
         return None
+    bundle = encode_bundle(*evidence)
+    return bundle if len(bundle) <= BUNDLE_BYTES_MAX else None
+
+
+def path_evidence(
+    view: View, act_id: bytes, raw_of: Callable[[bytes], bytes | None], leaf_der: bytes | None = None
+) -> tuple[list[bytes], list[bytes]] | None:
+    """The acts from genesis down to a grant (or genesis alone), and the DERs of their certificates; None when
+    one of these has not been delivered.
+    """
+    last = view.admitted(act_id)
+    if view.root is None or last is None:
+        return None
+    grants = [] if last.grant is None else view.path(last.grant)
     acts, ders = [], []
-    for act_id in (view.root.rotation, *(one.act_id for one in view.path(grant))):
-        element_id = view.der_of(act_id)
+    for one in (view.root.rotation, *(grant.act_id for grant in grants)):
+        element_id = view.der_of(one)
         raw = raw_of(element_id) if element_id is not None else None
         if raw is not None:
             der = der_bytes(raw)
-        elif act_id == grant.act_id and leaf_der is not None:
+        elif one == act_id and leaf_der is not None:
             der = leaf_der
         else:
             return None
-        act = raw_of(act_id)
+        act = raw_of(one)
         assert act is not None
         acts.append(act)
         ders.append(der)
-    return encode_bundle(acts, ders)
+    return acts, ders

@@ -22,7 +22,7 @@ from protocol.credentials.keys import PrivateKey, PublicKey, SignatureCheck, pub
 from protocol.credentials.names import name_of_group
 from protocol.credentials.profile import Kind as CertificateKind
 from protocol.errors import malformed
-from protocol.ids import ACT_ID_BYTES, tagged_hash
+from protocol.ids import ACT_ID_BYTES, AUTHORITY_BYTES, tagged_hash
 from protocol.limits import ACT_BYTES_MAX, LEVEL_ROOT
 
 _ID_TAG = "peerd/der-id/1"
@@ -47,9 +47,10 @@ class Der:
 Element = Act | Der
 
 
-def make_der(act_id: bytes, issuer: PublicKey, der: bytes) -> Der:
-    """Wrap a certificate as an element."""
-    return _der_of_parts(encode([act_id, issuer.raw, der]), act_id, issuer.raw, der)
+def make_der(act_id: bytes, issuer: PublicKey, certificate: Certificate) -> Der:
+    """Wrap a certificate, whose form has been checked, as an element."""
+    raw = encode([act_id, issuer.raw, certificate.der])
+    return Der(raw, tagged_hash(_ID_TAG, act_id, certificate.der), act_id, issuer, certificate)
 
 
 def decode_untrusted_element(raw: bytes) -> Element:
@@ -104,7 +105,8 @@ def make_grc(genesis: Admitted, key: PrivateKey) -> Der:
     root = genesis.root
     assert root is not None
     name = str(name_of_group(root.gid, root.classifier))
-    return make_der(genesis.id, key.public, build_grc(root.gid, name, root.window, key))
+    certificate = decode_untrusted_certificate(build_grc(root.gid, name, root.window, key))
+    return make_der(genesis.id, key.public, certificate)
 
 
 # --- does a certificate belong to its act? ------------------------------------------------------------------
@@ -131,7 +133,11 @@ def der_is_the_acts(der: Der, act: Admitted) -> str | None:
 
 
 def der_agrees_with_the_act(der: Der, act: Admitted) -> str | None:
-    """Group, level, roles, name, period, serial number and subject key are the act's, one by one."""
+    """Group, level, roles, name, period, serial number and subject key are the act's, one by one, and the
+    issuer named is the key that is said to have signed.
+
+    Guards: a certificate that no chain takes, made to stand before the subject's good one.
+    """
     assert act.grant is not None
     grant, cert = act.grant, der.certificate
     said = (
@@ -143,6 +149,8 @@ def der_agrees_with_the_act(der: Der, act: Admitted) -> str | None:
         cert.window,
         cert.serial,
         cert.key.raw,
+        cert.issuer_is_root,
+        cert.issuer_authority,
     )
     granted = (
         CertificateKind.GMC,
@@ -153,17 +161,17 @@ def der_agrees_with_the_act(der: Der, act: Admitted) -> str | None:
         grant.window,
         grant.serial,
         grant.key.raw,
+        grant.author_level == LEVEL_ROOT,
+        der.issuer_key.pid[:AUTHORITY_BYTES],
     )
     return None if said == granted else "der_agrees_with_the_act"
 
 
 def der_is_signed_by_the_author(der: Der, act: Admitted) -> str | None:
-    """The key that signed the certificate is the act's author's; at level 0 authorship is a set of keys, and
-    the chain check pins the root's.
+    """The key that signed the certificate is the one above the subject's: the author's, at level 0 that of
+    the root certificate.
     """
-    if act.place.level == LEVEL_ROOT:
-        return None
-    return None if der.issuer_key.pid == act.place.author else "der_is_signed_by_the_author"
+    return None if der.issuer_key.pid == act.line[-2] else "der_is_signed_by_the_author"
 
 
 def grc_belongs_to_genesis(der: Der, act: Admitted) -> str | None:

@@ -11,8 +11,8 @@ are done, so a refused call leaves no trace. Each refusal has the original's nam
 * Subject unknown: info with the public key (an identity document) is needed.
 
 Differs: a start in the info may lie in the future, and the issuer fields are not even accepted as arguments
-here: the API ignores them. Lowering a level, or ending one sooner, is refused (`needs-revocation`): the
-older, better certificate would stay good.
+here: the API ignores them. Lowering a level that holds now, or ending one sooner, is refused
+(`needs-revocation`): the older, better certificate would stay good.
 """
 
 from __future__ import annotations
@@ -24,15 +24,23 @@ from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import GrantBody, Kind
 from protocol.authority.elements import Der, make_der
 from protocol.authority.grants import Grant
+from protocol.authority.root import Root
 from protocol.authority.view import View
-from protocol.credentials.certificates import GmcFacts, build_gmc, serial_of
+from protocol.credentials.certificates import GmcFacts, serial_of, sign_gmc
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.credentials.names import PeerName, check_friendly_name
 from protocol.credentials.roles import MEMBER, issues, level_for, may_issue, role_names
 from protocol.errors import RuleError
 from protocol.ids import authority_of
-from protocol.limits import BACKDATING_S, DEFAULT_LIFE_S, END_OF_TIME_S, HLC_AHEAD_MS_MAX, LEVEL_ROOT
-from protocol.peer_time import Window, hlc_ms, hlc_s
+from protocol.limits import (
+    BACKDATING_S,
+    CHAIN_CERTIFICATES_MAX,
+    DEFAULT_LIFE_S,
+    END_OF_TIME_S,
+    HLC_AHEAD_MS_MAX,
+    LEVEL_ROOT,
+)
+from protocol.peer_time import Moment, Window, hlc_ms, hlc_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +71,26 @@ class IssueRequest:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Under what this daemon signs: its own live grant, or the root version (`grant` None, level 0)."""
+    """Under what this daemon signs: its own live grant, or the root version (`grant` None, level 0).
+
+    `window` bounds all that it issues.
+    """
 
     signer: PrivateKey
     level: int
     cred: bytes
     grant: Grant | None
+    window: Window
 
-    @property
-    def window(self) -> Window:
-        """Nothing that it issues may lie outside."""
-        return Window(0, END_OF_TIME_S) if self.grant is None else self.grant.window
+    @classmethod
+    def member(cls, signer: PrivateKey, grant: Grant) -> Issuer:
+        """A member under one of its grants."""
+        return cls(signer, grant.level, grant.act_id, grant, grant.window)
+
+    @classmethod
+    def root(cls, signer: PrivateKey, root: Root) -> Issuer:
+        """The root, by one of its operating keys."""
+        return cls(signer, LEVEL_ROOT, root.rotation, None, root.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +113,13 @@ def choose_issuer(
 ) -> Issuer:
     """Who signs: this member's current credential, or the group's root key on request."""
     if request.as_root:
-        if root is None or view.root is None:
+        if root is None or view.root is None or root.public.pid not in view.root.operating:
             raise RuleError(
                 "no-key-access",
                 "this daemon does not hold the group's root key",
                 hint="issue on the creator's machine",
             )
-        return Issuer(root, LEVEL_ROOT, view.root.rotation, None)
+        return Issuer.root(root, view.root)
     grant = view.current(own.public.pid, at_s)
     if grant is None:
         raise RuleError(
@@ -110,13 +127,11 @@ def choose_issuer(
             "this identity holds no credential of the group that is valid now",
             hint="peerd status",
         )
-    return Issuer(own, grant.level, grant.act_id, grant)
+    return Issuer.member(own, grant)
 
 
 def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> Plan:
     """Decide one issue at the act time `hlc`. Raises: RuleError under the slug of the check that refuses."""
-    if not request.trust_clock:
-        _check_clock(view, hlc)
     if not (request.store or request.invitation):
         raise RuleError(
             "invalid-argument",
@@ -124,12 +139,15 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
             hint="add --store, or --invitation FILE",
         )
     _check_issuer(issuer, hlc)
-    base = _known_subject(view, request)
+    now_s = hlc_s(hlc)
+    base = _known_subject(view, request, now_s)
     key = _subject_key(base, request)
-    _check_circle(view, issuer, key)
+    _check_line(view, issuer, key)
     info = request.info or CredentialInfo()
     level, roles = _level_and_roles(issuer, base, info)
-    window, wanted = _period(view, issuer, base, info, level, hlc)
+    window, wanted = _period(view, issuer, base, info, now_s)
+    if base is not None and base.window.holds(now_s):
+        _check_takes_nothing_away(base, level, window, info)
     return Plan(
         key=key,
         name=request.subject,
@@ -143,13 +161,14 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
     )
 
 
-def _check_clock(view: View, hlc: int) -> None:
-    behind_ms = hlc_ms(view.latest_hlc) - hlc_ms(hlc)
+def check_clock(view: View, now: Moment) -> None:
+    """Refuse to sign by a clock that lies behind what the group has signed. Raises: RuleError."""
+    behind_ms = hlc_ms(view.latest_hlc) - now.utc_ms
     if behind_ms > HLC_AHEAD_MS_MAX:
         raise RuleError(
             "clock-not-trusted",
             f"this machine's clock is {behind_ms // 1000} seconds behind the group's latest act",
-            hint="set the clock, or repeat the call with --trust-clock if the clock is right",
+            hint="set the clock; credential issue --trust-clock signs by it all the same",
         )
 
 
@@ -166,10 +185,10 @@ def _check_issuer(issuer: Issuer, hlc: int) -> None:
         )
 
 
-def _known_subject(view: View, request: IssueRequest) -> Grant | None:
+def _known_subject(view: View, request: IssueRequest, now_s: int) -> Grant | None:
     """The subject's credential that the call starts from: the current one, else the last one there was."""
     pid = view.pid_of(request.subject.authority)
-    base = None if pid is None else view.latest(pid)
+    base = None if pid is None else view.current(pid, now_s) or view.latest(pid)
     if base is not None and request.key is None and base.peer_name != request.subject:
         raise RuleError(
             "identity-not-found",
@@ -204,13 +223,21 @@ def _subject_key(base: Grant | None, request: IssueRequest) -> PublicKey:
     return request.key
 
 
-def _check_circle(view: View, issuer: Issuer, key: PublicKey) -> None:
-    above = [] if issuer.grant is None else view.path(issuer.grant)
-    if any(grant.pid == key.pid for grant in above):
+def _check_line(view: View, issuer: Issuer, key: PublicKey) -> None:
+    """The keys above the subject's are others, and few enough for one more certificate below them."""
+    admitted = view.admitted(issuer.cred)
+    line = () if admitted is None else admitted.line
+    if key.pid in line:
         raise RuleError(
             "circular-chain",
             "the subject is the issuer, or among those from whom the issuer has its own credential",
             hint="somebody more senior, or the root (--as-root), can renew it",
+        )
+    if len(line) >= CHAIN_CERTIFICATES_MAX:
+        raise RuleError(
+            "chain-too-long",
+            f"the issuer's own chain has {len(line)} certificates, and no chain has more",
+            hint="let an administrator nearer to the creator issue this credential",
         )
 
 
@@ -229,12 +256,6 @@ def _level_and_roles(issuer: Issuer, base: Grant | None, info: CredentialInfo) -
             f"a credential of level {issuer.level} may not issue one of level {level} ({_said(roles)})",
             hint="ask somebody more senior: peerd member list",
         )
-    if base is not None and level > base.level:
-        raise RuleError(
-            "needs-revocation",
-            f"the subject is {_said(base.roles)} at level {base.level}; a lower one takes nothing away",
-            hint="wait until the better credential has ended",
-        )
     return level, roles
 
 
@@ -249,29 +270,16 @@ def _friendly_name(base: Grant | None, info: CredentialInfo) -> str:
 
 
 def _period(
-    view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, level: int, hlc: int
+    view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int
 ) -> tuple[Window, int]:
     """The window and the wanted life. A life counts from the act; the start lies a little before it, for
     clocks that lag.
     """
-    now_s = hlc_s(hlc)
     start = _start(issuer, base, info, now_s)
     end, wanted = _end(view, issuer, base, info, now_s)
     if end <= max(start, now_s):
         raise RuleError(
             "invalid-time-period", "the credential would end before it begins, or has ended already"
-        )
-    if base is not None and base.level == level and end < base.window.end and base.window.holds(now_s):
-        if info.not_after is None and info.valid_s is None:
-            raise RuleError(
-                "invalid-time-period",
-                "the issuer's own credential ends before the one that would be renewed",
-                hint="renew the issuer's credential first, or let somebody with a longer one issue",
-            )
-        raise RuleError(
-            "needs-revocation",
-            "the subject holds a credential that ends later, and a shorter one would not take that away",
-            hint="leave the period out, or give a later end",
         )
     return Window(start, end), wanted
 
@@ -305,6 +313,31 @@ def _end(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, n
     return min(issuer.window.end, now_s + wanted if wanted else END_OF_TIME_S), wanted
 
 
+def _check_takes_nothing_away(current: Grant, level: int, window: Window, info: CredentialInfo) -> None:
+    """The subject's current credential stays good beside whatever is issued; a lesser one must not seem to
+    take something away.
+    """
+    if level > current.level:
+        raise RuleError(
+            "needs-revocation",
+            f"the subject is {_said(current.roles)} at level {current.level}; a lower one takes nothing away",
+            hint="wait until the better credential has ended",
+        )
+    if level < current.level or window.end >= current.window.end:
+        return
+    if info.not_after is None and info.valid_s is None:
+        raise RuleError(
+            "invalid-time-period",
+            "the issuer's own credential ends before the one that would be renewed",
+            hint="renew the issuer's credential first, or let somebody with a longer one issue",
+        )
+    raise RuleError(
+        "needs-revocation",
+        "the subject holds a credential that ends later, and a shorter one would not take that away",
+        hint="leave the period out, or give a later end",
+    )
+
+
 def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
     """Sign the certificate and the act that goes with it. `place` is the issuer's next place in its chain."""
     facts = GmcFacts(
@@ -318,7 +351,7 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         issuer=issuer.signer.public,
         issuer_is_root=issuer.grant is None,
     )
-    der = build_gmc(facts, issuer.signer)
+    certificate = sign_gmc(facts, issuer.signer)
     body = GrantBody(
         key=plan.key.raw,
         name=str(plan.name),
@@ -328,9 +361,9 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         start=plan.window.start,
         end=plan.window.end,
         wanted=plan.wanted,
-        der=hashlib.sha256(der).digest(),
+        der=hashlib.sha256(certificate.der).digest(),
         store=plan.stored,
         renews=plan.renews,
     )
     act = sign_act(place, Kind.GRANT, body, [issuer.signer])
-    return act, make_der(act.id, issuer.signer.public, der)
+    return act, make_der(act.id, issuer.signer.public, certificate)

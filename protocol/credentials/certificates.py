@@ -23,10 +23,11 @@ from protocol.credentials.names import parse_peer_name
 from protocol.credentials.profile import (
     Kind,
     Layout,
+    body_in,
     find_untrusted_values,
-    rewrite_certificate,
     signature_in,
     signed_part,
+    write_body,
     write_certificate,
 )
 from protocol.credentials.roles import roles_fit_level, roles_well_formed
@@ -116,6 +117,11 @@ def serial_of(author: bytes, chain: bytes, seq: int, subject_pid: bytes) -> int:
 
 def build_gmc(facts: GmcFacts, signer: PrivateKey) -> bytes:
     """The DER of a membership certificate; `signer` is the issuer's key."""
+    return sign_gmc(facts, signer).der
+
+
+def sign_gmc(facts: GmcFacts, signer: PrivateKey) -> Certificate:
+    """A membership certificate of our own making, which needs no reading; `signer` is the issuer's key."""
     assert signer.public == facts.issuer
     content = Content(
         kind=Kind.GMC,
@@ -129,7 +135,8 @@ def build_gmc(facts: GmcFacts, signer: PrivateKey) -> bytes:
         window=facts.window,
         serial=facts.serial,
     )
-    return _build(content, signer)
+    said = {name: getattr(content, name) for name in Content.__slots__}
+    return Certificate(**said, der=_build(content, signer))
 
 
 def build_grc(gid: bytes, group_name: str, window: Window, key: PrivateKey) -> bytes:
@@ -175,7 +182,7 @@ def decode_untrusted_certificate(der: bytes) -> Certificate:
         flaw = rule(certificate)
         if flaw is not None:
             raise malformed(f"a certificate whose {flaw}")
-    if rewrite_certificate(_layout(certificate), der) != der:
+    if write_body(_layout(certificate)) != body_in(der):
         raise malformed("a certificate is of another form than ours")
     return certificate
 
@@ -184,7 +191,7 @@ def _build(content: Content, signer: PrivateKey) -> bytes:
     for rule in _RULES:
         flaw = rule(content)
         assert flaw is None, flaw
-    return write_certificate(_layout(content), signer.crypto)
+    return write_certificate(_layout(content), signer)
 
 
 class _Claims(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,280 @@
+"""`peerd demo`: five real daemons tell, as it happens, how a credential reaches its subject."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import click
+
+from peerd.clock import calendar_ms, pause, steady_s
+from peerd.control import schema
+from peerd.control.client import ClientError
+from peerd.demo.nodes import LocalNode
+from peerd.errors import PeerdError
+
+NAMES = ("alice", "bob", "carol", "dave", "erin")
+SHORT_LIFE_S = 8  # of the credential that ends while its subject is away
+PICKUP_TARGET_MS = 100
+
+
+@dataclass(slots=True)
+class Story:
+    """The nodes, the group, and what has happened so far. Milliseconds are of the steady clock."""
+
+    nodes: list[LocalNode]
+    group: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, str] = field(default_factory=dict)
+    outcomes: list[tuple[str, str, float]] = field(default_factory=list)
+    begun: float = field(default_factory=steady_s)
+
+    def node(self, name: str) -> LocalNode:
+        """A node by its name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def say(self, text: str) -> None:
+        """One line of the story, with the seconds since it began."""
+        click.echo(f"{steady_s() - self.begun:7.2f} s  {text}")
+
+    def chapter(self, title: str) -> None:
+        """A heading."""
+        click.echo(f"\n{title}")
+
+    def took(self, who: str, what: str, since: float, at: float) -> None:
+        """Note how long a pickup took, and tell it."""
+        milliseconds = (at - since) * 1000
+        self.outcomes.append((who, what, milliseconds))
+        self.say(f"{who}: {what}, in use after {milliseconds:.0f} ms")
+
+
+def run(*, nodes: int, keep: bool) -> int:
+    """Tell the whole story with `nodes` daemons (at least 5); 0 when every credential arrived."""
+    directory = Path(tempfile.mkdtemp(prefix="peerd-demo-"))
+    names = [*NAMES, *(f"node{number}" for number in range(len(NAMES) + 1, nodes + 1))]
+    story = Story([LocalNode(directory / name) for name in names])
+    try:
+        for chapter in CHAPTERS:
+            chapter(story)
+        _table(story)
+    except (ClientError, PeerdError) as error:
+        click.echo(f"\nthe demo stopped: {error}", err=True)
+        click.echo(f"the daemons' logs are in {directory}/*/daemon.log", err=True)
+        _end(story)
+        return 1
+    if keep:
+        _say_how_to_go_on(story)
+        return 0
+    _end(story)
+    shutil.rmtree(directory)
+    return 0
+
+
+def _end(story: Story) -> None:
+    for node in story.nodes:
+        node.stop()
+
+
+# --- chapters -----------------------------------------------------------------------------------------------
+
+
+def start(story: Story) -> None:
+    """Five daemons, each with a home, a key and a document of its own."""
+    story.chapter("Nodes: every one is a daemon of its own, with its own directory and key")
+    for node in story.nodes:
+        node.launch()
+    for node in story.nodes:
+        node.wait_ready()
+        story.names[node.name], story.documents[node.name] = node.identify(node.name)
+        story.say(f"{node.name} listens on {node.address} as {story.names[node.name]}")
+
+
+def found(story: Story) -> None:
+    """The creator makes the group."""
+    story.chapter("Group: its name follows from its root, so nobody can fake it")
+    story.group = story.node("alice").create_group("pizza", "Pizza circle")
+    story.say(f"alice created {story.group} and is its administrator")
+
+
+def admit(story: Story) -> None:
+    """Members are admitted in each way."""
+    story.chapter("Members: admitted by name, by invitation, or by both")
+    _admit_by_name(story, "bob", at="alice", role="admin")
+    invited = story.node("alice").issue(story.group, document=story.documents["carol"], invitation=True)
+    _join_invited(story, "carol", invited, "an invitation, nothing stored")
+    invited = story.node("bob").issue(
+        story.group, document=story.documents["dave"], store=True, invitation=True
+    )
+    _join_invited(story, "dave", invited, "stored by bob and invited")
+    for node in story.nodes[len(NAMES) :]:
+        _admit_by_name(story, node.name, at="alice", role="member")
+
+
+def _admit_by_name(story: Story, name: str, *, at: str, role: str) -> None:
+    """The credential is stored; the stranger knows only the group's name and an address."""
+    issued = story.node("alice").issue(story.group, document=story.documents[name], role=role, store=True)
+    story.say(f"alice stored a credential for {name}, who was never a member")
+    node, since = story.node(name), steady_s()
+    node.join(group=story.group, addresses=[story.node(at).address])
+    at_s = node.adopted_at(issued.credential.grant_id)
+    story.took(name, f"asked {at} by the group's name", since, at_s)
+    _synchronized(story, name)
+
+
+def _join_invited(story: Story, name: str, issued: schema.CredentialIssued, how: str) -> None:
+    node, since = story.node(name), steady_s()
+    node.join(invitation=issued.invitation)
+    story.took(name, how, since, node.adopted_at(issued.credential.grant_id))
+    _synchronized(story, name)
+
+
+def _synchronized(story: Story, name: str) -> None:
+    """Wait until a node holds what the creator holds, so that the next step starts from there."""
+    node = story.node(name)
+    node.wait_group(story.group, lambda group: group.digest == story.node("alice").group(story.group).digest)
+
+
+def through_others(story: Story) -> None:
+    """A credential stored on one node is in use on another that is not linked to the issuer."""
+    story.chapter("Through others: erin has never been connected to alice, who issues")
+    issued = story.node("alice").issue(
+        story.group, document=story.documents["erin"], valid_s=SHORT_LIFE_S, store=True
+    )
+    bob, erin = story.node("bob"), story.node("erin")
+    story.say(f"alice stored a credential for erin that holds for {SHORT_LIFE_S} s")
+    since = steady_s()
+    erin.join(group=story.group, addresses=[bob.address], only=True)
+    story.took(
+        "erin", "asked bob, is not linked to alice", since, erin.adopted_at(issued.credential.grant_id)
+    )
+    neighbors = [neighbor.peer_name for neighbor in erin.group(story.group).neighbors]
+    assert story.names["alice"] not in neighbors, neighbors
+
+
+def expired(story: Story) -> None:
+    """A node whose credential ended while it was away comes back, with the issuer stopped."""
+    story.chapter("Expired: erin is away when her credential ends, and alice is gone when erin returns")
+    erin, alice = story.node("erin"), story.node("alice")
+    ends = erin.group(story.group).credential
+    assert ends is not None
+    assert ends.not_after is not None
+    erin.stop()
+    story.say("erin is stopped")
+    renewed = alice.issue(story.group, subject=story.names["erin"], valid_s=90 * 86_400, store=True)
+    story.node("bob").wait_group(story.group, lambda group: group.digest == alice.group(story.group).digest)
+    alice.stop()
+    story.say("alice stored a renewal for erin and is stopped")
+    left_s = ends.not_after.timestamp() + 1 - calendar_ms() / 1000
+    if left_s > 0:
+        story.say(f"waiting {left_s:.1f} s until erin's credential has ended")
+        pause(left_s)
+    erin.start()
+    since = steady_s()
+    story.took(
+        "erin", "came back expired, issuer offline", since, erin.adopted_at(renewed.credential.grant_id)
+    )
+    alice.start()
+    story.say("alice is back")
+
+
+def while_down(story: Story) -> None:
+    """A renewal for a node that is down waits for it in the group."""
+    story.chapter("Away: a renewal waits for dave")
+    dave, alice = story.node("dave"), story.node("alice")
+    dave.stop()
+    renewed = alice.issue(story.group, subject=story.names["dave"], store=True)
+    story.say("alice stored a renewal for dave, who is stopped")
+    dave.start()
+    since = steady_s()
+    story.took("dave", "renewed while he was away", since, dave.adopted_at(renewed.credential.grant_id))
+
+
+def full_mesh(story: Story) -> None:
+    """Everybody is linked to everybody; renewals arrive at once."""
+    _shape(story, {node.name: [other for other in story.nodes if other is not node] for node in story.nodes})
+    _renew_all(story, "full mesh")
+
+
+def line(story: Story) -> None:
+    """Each node is linked to the one before and the one after; renewals travel from hand to hand."""
+    nodes = story.nodes
+    neighbors: dict[str, list[LocalNode]] = {node.name: [] for node in nodes}
+    for one, other in pairwise(nodes):
+        neighbors[one.name].append(other)
+        neighbors[other.name].append(one)
+    _shape(story, neighbors)
+    _renew_all(story, "line")
+
+
+def _shape(story: Story, neighbors: dict[str, list[LocalNode]]) -> None:
+    """Give the group this shape: who is linked to whom, and nobody else."""
+    for name in neighbors:
+        story.node(name).ask(lambda client: client.disconnect_group(story.group))
+    for name, others in neighbors.items():
+        story.node(name).connect(story.group, [other.address for other in others], only=True)
+    for name, others in neighbors.items():
+        names = {story.names[other.name] for other in others}
+        story.node(name).wait_group(story.group, partial(_linked_to, names))
+
+
+def _linked_to(names: set[str], group: schema.Group) -> bool:
+    return group.synchronized and {neighbor.peer_name for neighbor in group.neighbors} == names
+
+
+def _renew_all(story: Story, shape: str) -> None:
+    story.chapter(f"Live, {shape} of {len(story.nodes)}: alice renews each of the others")
+    for node in story.nodes[1:]:
+        since = steady_s()
+        issued = story.node("alice").issue(story.group, subject=story.names[node.name], store=True)
+        at_s = node.adopted_at(issued.credential.grant_id)
+        story.took(node.name, f"live, {shape}", since, at_s)
+
+
+CHAPTERS: Sequence[Callable[[Story], None]] = (
+    start,
+    found,
+    admit,
+    through_others,
+    expired,
+    while_down,
+    full_mesh,
+    line,
+)
+
+
+# --- the end ------------------------------------------------------------------------------------------------
+
+
+def _table(story: Story) -> None:
+    story.chapter("What happened: milliseconds until the subject's daemon used its credential")
+    width = max(len(what) for _, what, _ in story.outcomes)
+    for who, what, milliseconds in story.outcomes:
+        click.echo(f"  {who:<8}{what:<{width}}  {milliseconds:7.0f} ms")
+    click.echo()
+    for shape in ("full mesh", "line"):
+        times = [milliseconds for _, what, milliseconds in story.outcomes if what == f"live, {shape}"]
+        median = statistics.median(times)
+        click.echo(
+            f"  median, live, {shape} of {len(story.nodes)}: {median:.0f} ms (aim: {PICKUP_TARGET_MS} ms)"
+        )
+
+
+def _say_how_to_go_on(story: Story) -> None:
+    story.chapter("The nodes go on. Try:")
+    for node in story.nodes:
+        node.forget()
+    alice, bob = story.nodes[0], story.nodes[1]
+    for command in (
+        f"peerd --home {alice.home} status",
+        f"peerd --home {bob.home} member list pizza",
+        f"peerd --home {alice.home} credential issue pizza bob --store",
+        f"peerd --home {bob.home} events --follow",
+        f"pkill -f 'peerd --home {alice.home.parent}'; rm -r {alice.home.parent}    # to end it",
+    ):
+        click.echo(f"  {command}")
