@@ -49,12 +49,13 @@ class Operation:
 class Disk(apsw.VFS):
     """The system's disk, with a journal of all changes and a switch.
 
-    `fails` is asked before each change; what it returns is raised.
+    `fails` is asked before each change; what it returns is raised. Nothing can be read while `unreadable`.
     """
 
     def __init__(self) -> None:
         self.name = f"disk-{next(_names)}"
         self.journal: list[Operation] = []
+        self.unreadable = False
         self.fails: Callable[[Operation], Exception | None] = lambda operation: None
         super().__init__(self.name, "")
 
@@ -94,6 +95,11 @@ class _File(apsw.VFSFile):
         super().__init__("", name, flags)
         self._disk = disk
         self._name = Path(name.filename() if isinstance(name, apsw.URIFilename) else str(name)).name
+
+    def xRead(self, amount, offset):
+        if self._disk.unreadable:
+            raise _with_code(apsw.IOError("disk I/O error"), apsw.SQLITE_IOERR_READ)
+        return super().xRead(amount, offset)
 
     def xWrite(self, data, offset):
         self._disk.before(Operation("write", self._name, offset, bytes(data)))

@@ -256,14 +256,29 @@ def test_failed_sync_ends_the_file_until_it_is_opened_anew(path):
         again.close()
 
 
-def test_failed_read_ends_the_file_too(path, monkeypatch):
-    notes = Database(path, NOTES)
-    write(notes, "a")
-    answer = notes._failed_with(apsw.CorruptError("database disk image is malformed"))
-    assert isinstance(answer, StoreCorrupt)
-    with pytest.raises(StoreCorrupt, match="nothing is read or written since"):
-        texts(notes)
-    notes.close()
+@pytest.mark.parametrize(
+    "read",
+    [
+        texts,
+        lambda notes: notes.committed("SELECT text FROM notes"),
+        lambda notes: list(notes.stream("SELECT text FROM notes")),
+        lambda notes: notes.rows_for_each("SELECT text FROM notes WHERE number > ?", [(0,)]),
+    ],
+    ids=["rows", "committed", "stream", "rows_for_each"],
+)
+def test_failed_read_ends_the_file_too(path, read):
+    with disk() as disk_:
+        notes = Database(path, NOTES, vfs=disk_.name)
+        write(notes, "a" * 10_000)
+        notes.close()
+        notes = Database(path, NOTES, vfs=disk_.name)
+        disk_.unreadable = True
+        with pytest.raises(StoreError, match="the disk failed under the notes"):
+            read(notes)
+        disk_.unreadable = False
+        with pytest.raises(StoreError, match="nothing is read or written since"):
+            read(notes)
+        notes.close()
 
 
 @pytest.mark.parametrize(

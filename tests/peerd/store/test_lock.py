@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -77,6 +79,15 @@ def test_link_in_place_of_the_lock_is_not_followed(tmp_path):
 def test_home_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(StoreError, match="No such file"):
         HomeLock(tmp_path / "missing" / "lock")
+
+
+def test_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match="No locks available"):
+        HomeLock(tmp_path / "lock")
 
 
 def test_home_on_a_network_is_refused_before_anything_is_made(tmp_path, monkeypatch):
