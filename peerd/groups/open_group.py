@@ -13,6 +13,7 @@ from peerd.gossip.node import GroupNode
 from peerd.groups.environment import Environment
 from peerd.store.daemon_store import CatalogueEntry
 from peerd.store.group_store import GroupStore
+from protocol.authority.acts import Act
 from protocol.authority.elements import Element
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import NODE_ID_BYTES
@@ -61,12 +62,12 @@ def make_store(
     *,
     draw: Callable[[int], bytes],
     elements: Iterable[Element] = (),
-    root_chain: tuple[bytes, bytes] | None = None,
+    signed: Act | None = None,
 ) -> None:
     """Make a group's file: a node id of its own, and a founder's first elements. All of it, or none, is
     durable on return.
 
-    `root_chain` is (gid, chain) of the root's chain, where this store signs for the root.
+    `signed` is the last of them, where this store is to go on signing as the root.
     """
     store = GroupStore(path)
     try:
@@ -74,8 +75,8 @@ def make_store(
         store.set_setting(_NODE_ID, draw(NODE_ID_BYTES))
         for element in elements:
             store.put(element.id, element.raw)
-        if root_chain is not None:
-            keep_chain(*root_chain, store)
+        if signed is not None:
+            keep_chain(signed, store)
         store.commit()
     finally:
         store.close()
@@ -91,7 +92,7 @@ def open_group(
 ) -> OpenGroup:
     """Open a group from its file and read everything back. Raises: StoreError."""
     assert entry.gid is not None
-    store = GroupStore(path)
+    store = GroupStore(path, make=False)
     try:
         node_id = store.setting(_NODE_ID)
         assert node_id is not None

@@ -182,7 +182,7 @@ class Registry:
             self._path(entry.gid),
             draw=self.environment.draw,
             elements=founding.elements,
-            root_chain=(entry.gid, founding.chain),
+            signed=founding.last,
         )
         await self.environment.offload(make)
         return await self._enter(entry)
@@ -201,6 +201,7 @@ class Registry:
     async def _enter(self, entry: CatalogueEntry) -> OpenGroup:
         self._catalogue.put_group(entry)
         await self._open_one(entry)
+        self._joining.pop(entry.authority, None)
         self._launch(entry.authority)
         return self._open[entry.authority]
 
@@ -223,7 +224,6 @@ class Registry:
                 self.environment,
                 joining.wake,
             )
-            del self._joining[entry.authority]
             opened = msgspec.structs.replace(entry, gid=bundle.gid, state=GroupState.OPEN)
             with trio.CancelScope(shield=True):
                 await self.admit(opened, bundle, "pickup")

@@ -115,13 +115,17 @@ def sign_act(place: Place, kind: int, body: Body, signers: Sequence[PrivateKey])
     keys.
     """
     keys = sorted(signers, key=lambda key: key.public.pid)
-    content = encode(_content_map(place, kind, msgspec.to_builtins(body, builtin_types=(bytes,)), keys))
+    fields = msgspec.to_builtins(body, builtin_types=(bytes,))
+    content = content_of(place, kind, fields, [key.public.pid for key in keys])
     message = framed(_SIGN_TAG, content)
     signatures = b"".join(key.public.raw + key.sign(message) for key in keys)
     return decode_untrusted_act(encode([content, signatures]))
 
 
-def _content_map(place: Place, kind: int, body: dict[str, Any], keys: Sequence[PrivateKey]) -> dict[str, Any]:
+def content_of(place: Place, kind: int, body: dict[str, Any], signers: Sequence[bytes]) -> bytes:
+    """The bytes that an act of this release signs. `signers` are ascending pids, used at level 0 only; what
+    is None in the body is left out.
+    """
     fields: dict[str, Any] = {
         "v": ACT_VERSION,
         "gid": place.gid,
@@ -138,8 +142,8 @@ def _content_map(place: Place, kind: int, body: dict[str, Any], keys: Sequence[P
     if place.cred is not None:
         fields["cred"] = place.cred
     if place.level == LEVEL_ROOT:
-        fields["signers"] = b"".join(key.public.pid for key in keys)
-    return fields
+        fields["signers"] = b"".join(signers)
+    return encode(fields)
 
 
 def decode_untrusted_act(raw: bytes) -> Act:

@@ -32,19 +32,24 @@ from protocol.credentials.names import check_friendly_name
 from protocol.credentials.roles import may_issue, roles_fit_level, roles_well_formed
 from protocol.errors import RemoteProtocolError, RuleError
 from protocol.ids import split_ids
-from protocol.limits import LEVEL_ROOT
+from protocol.limits import CHAIN_CERTIFICATES_MAX, LEVEL_ROOT
 from protocol.peer_time import hlc_s
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What later acts need of an admitted one: `grant` is set for a GRANT, `root` for a ROTATE_ROOT."""
+    """What later acts need of an admitted one: `grant` is set for a GRANT, `root` for a ROTATE_ROOT.
+
+    `line` are the pids of the keys that its chain of certificates certifies: the root's key, for a GRANT
+    those of the subjects down to its own, for other kinds none.
+    """
 
     id: bytes
     place: Place
     kind: int
     grant: Grant | None = None
     root: Root | None = None
+    line: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def admit(act: Act, known: Known) -> Verdict:
         reason = next((r for rule in rules_for(act) if (r := rule(case)) is not None), None)
         if reason is not None:
             return Invalid(reason)
-        return Valid(Admitted(act.id, act.place, act.kind, case.grant, _root_of(case)))
+        return Valid(admitted_of(case))
     except RemoteProtocolError as error:
         return Invalid(f"malformed: {error.detail}")
 
@@ -128,12 +133,25 @@ def _case(act: Act, known: Known) -> Case:
     return Case(act, known.gid, prev, cred, grant)
 
 
+def admitted_of(case: Case) -> Admitted:
+    """What remains of a case that broke no rule. Raises: RemoteProtocolError for a malformed root."""
+    act, root = case.act, _root_of(case)
+    line: tuple[bytes, ...] = ()
+    if root is not None:
+        line = (root.grc.pid,)
+    elif case.grant is not None:
+        line = (*_above(case), case.grant.pid)
+    return Admitted(act.id, act.place, act.kind, case.grant, root, line)
+
+
 def _root_of(case: Case) -> Root | None:
     body = case.act.body
     if not isinstance(body, RotateRootBody):
         return None
-    if case.cred is None or case.cred.root is None:
+    if is_genesis(case.act):
         return read_untrusted_genesis(case.act)
+    assert case.cred is not None
+    assert case.cred.root is not None
     return replace(
         case.cred.root,
         version=case.cred.root.version + 1,
@@ -145,9 +163,9 @@ def _root_of(case: Case) -> Root | None:
 
 
 def rules_for(act: Act) -> tuple[Rule, ...]:
-    """The rules that an act must pass, in order."""
+    """The rules that an act must pass, in order; a genesis has its own (root.py), applied when it is read."""
     if is_genesis(act):
-        return GENESIS_RULES
+        return ()
     return CHAIN_RULES + credential_rules_for(act)
 
 
@@ -155,14 +173,6 @@ def credential_rules_for(act: Act) -> tuple[Rule, ...]:
     """The rules that need `cred` alone; an evidence bundle, which carries no `prev`, is judged by these."""
     own = _OWN_RULES.get(act.kind, ())
     return (ROOT_RULES if act.place.level == LEVEL_ROOT else MEMBER_RULES) + own
-
-
-# --- genesis ------------------------------------------------------------------------------------------------
-
-
-def genesis_is_the_groups(case: Case) -> str | None:
-    """Its body hashes to the group's id; its envelope and signer were checked with it."""
-    return None if read_untrusted_genesis(case.act).gid == case.gid else "genesis_is_the_groups"
 
 
 # --- chains of acts -----------------------------------------------------------------------------------------
@@ -221,14 +231,9 @@ def kind_allowed_for_level(case: Case) -> str | None:
     return None if case.place.level <= level_max_for(case.act.kind) else "kind_allowed_for_level"
 
 
-def cred_is_a_root_version(case: Case) -> str | None:
-    """A level-0 act is signed under a root version."""
-    return None if case.cred is not None and case.cred.kind == Kind.ROTATE_ROOT else "cred_is_a_root_version"
-
-
 def threshold_of_operating_keys(case: Case) -> str | None:
-    """Enough distinct keys of that version's operating set signed, and nobody else; a rotation has rules of
-    its own.
+    """`cred` is a root version, and enough distinct keys of its operating set signed, and nobody else; a
+    rotation has rules of its own.
     """
     if case.act.kind == Kind.ROTATE_ROOT:
         return None
@@ -245,6 +250,11 @@ def threshold_of_operating_keys(case: Case) -> str | None:
 def _granted(case: Case) -> Grant:
     assert case.grant is not None
     return case.grant
+
+
+def _above(case: Case) -> tuple[bytes, ...]:
+    """The line of the credential that a grant is made under."""
+    return () if case.cred is None else case.cred.line
 
 
 def grant_level_is_junior(case: Case) -> str | None:
@@ -269,9 +279,27 @@ def grant_window_is_a_period(case: Case) -> str | None:
 
 
 def grant_window_within_issuers(case: Case) -> str | None:
-    """A credential lies inside its issuer's; the root's has no bounds."""
-    outer = case.cred.grant.window if case.cred is not None and case.cred.grant is not None else None
-    return None if outer is None or _granted(case).window.within(outer) else "grant_window_within_issuers"
+    """A credential lies inside its issuer's, or inside the root certificate's: else no chain of theirs would
+    be good.
+    """
+    assert case.cred is not None
+    above = case.cred.grant or case.cred.root
+    inside = above is not None and _granted(case).window.within(above.window)
+    return None if inside else "grant_window_within_issuers"
+
+
+def grant_line_has_room(case: Case) -> str | None:
+    """A chain of certificates has 25 at most; a longer one could be shown to nobody."""
+    return None if len(_above(case)) < CHAIN_CERTIFICATES_MAX else "grant_line_has_room"
+
+
+def grant_subject_is_not_above(case: Case) -> str | None:
+    """Nobody is granted anything by those whom they have admitted, and the root's key is no member.
+
+    Guards: a chain of certificates with one key in it twice is refused, so such a grant would only get in the
+    way of a good one.
+    """
+    return "grant_subject_is_not_above" if _granted(case).pid in _above(case) else None
 
 
 def grant_friendly_name_is_text(case: Case) -> str | None:
@@ -291,17 +319,8 @@ def _rotation(case: Case) -> RotateRootBody:
     return case.act.body
 
 
-def rotation_is_by_the_root(case: Case) -> str | None:
-    """Only level 0 rotates; genesis has rules of its own."""
-    return (
-        None
-        if case.place.level == LEVEL_ROOT and _rotation(case).from_version >= 1
-        else "rotation_is_by_the_root"
-    )
-
-
 def rotation_reveals_the_recovery_set(case: Case) -> str | None:
-    """The revealed set is the one that the version before committed to."""
+    """`cred` is the root version before, and the revealed set is the one that it committed to."""
     root, body = (case.cred.root if case.cred is not None else None), _rotation(case)
     if root is None:
         return "rotation_reveals_the_recovery_set"
@@ -321,13 +340,24 @@ def rotation_is_signed_by_recovery_keys(case: Case) -> str | None:
     return None if signed >= max(1, body.revealed_threshold) else "rotation_is_signed_by_recovery_keys"
 
 
+def rotation_uses_up_the_recovery_set(case: Case) -> str | None:
+    """No revealed key becomes an operating one.
+
+    Guards: the thief of such an operating key could sign this rotation again, with a commitment of his own,
+    and win by grinding a smaller id.
+    """
+    body = _rotation(case)
+    revealed = split_ids(body.revealed)
+    reused = any(raw in revealed for raw in split_ids(body.operating))
+    return "rotation_uses_up_the_recovery_set" if reused else None
+
+
 def rotation_changes_the_operating_set(case: Case) -> str | None:
-    """Guards: a thief of the recovery keys who installs those very keys and then grinds ids."""
+    """The keys that are replaced do not stay in office."""
     root, new = (case.cred.root if case.cred is not None else None), operating_pids(_rotation(case))
     return None if root is not None and new != root.operating else "rotation_changes_the_operating_set"
 
 
-GENESIS_RULES: tuple[Rule, ...] = (genesis_is_the_groups,)
 CHAIN_RULES: tuple[Rule, ...] = (
     first_act_has_no_prev,
     prev_is_same_chain,
@@ -340,18 +370,20 @@ MEMBER_RULES: tuple[Rule, ...] = (
     hlc_inside_cred,
     kind_allowed_for_level,
 )
-ROOT_RULES: tuple[Rule, ...] = (cred_is_a_root_version, threshold_of_operating_keys)
+ROOT_RULES: tuple[Rule, ...] = (threshold_of_operating_keys,)
 GRANT_RULES: tuple[Rule, ...] = (
     grant_level_is_junior,
     grant_roles_fit_level,
     grant_window_is_a_period,
     grant_window_within_issuers,
+    grant_line_has_room,
+    grant_subject_is_not_above,
     grant_friendly_name_is_text,
 )
 ROTATION_RULES: tuple[Rule, ...] = (
-    rotation_is_by_the_root,
     rotation_reveals_the_recovery_set,
     rotation_is_signed_by_recovery_keys,
+    rotation_uses_up_the_recovery_set,
     rotation_changes_the_operating_set,
 )
 _OWN_RULES: dict[int, tuple[Rule, ...]] = {Kind.GRANT: GRANT_RULES, Kind.ROTATE_ROOT: ROTATION_RULES}

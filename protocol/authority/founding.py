@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.authority.acts import Place, sign_act
+from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.admission import Admitted
 from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.elements import Element, make_grc
@@ -20,13 +20,13 @@ from protocol.peer_time import Moment, hlc_at
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """A new group: what its root is, the root's chain in this store (16 bytes), and the first elements of
-    AUTH, parents first.
+    """A new group: what its root is, the first elements of AUTH, parents first, and the last act among
+    them, after which this store goes on as the root.
     """
 
     root: Root
-    chain: bytes
     elements: tuple[Element, ...]
+    last: Act
 
     @property
     def group_name(self) -> str:
@@ -56,7 +56,7 @@ def found_group(
     created = hlc_at(now.utc_ms)
     genesis = make_genesis(grc=grc, classifier=classifier, recovery=recovery, nonce=nonce, created=created)
     root = read_untrusted_genesis(genesis)
-    issuer = Issuer(grc, LEVEL_ROOT, genesis.id, None)
+    issuer = Issuer.root(grc, root)
     chain = genesis.place.chain
     plan = Plan(
         key=creator,
@@ -79,4 +79,4 @@ def found_group(
         [grc],
     )
     grc_der = make_grc(Admitted(genesis.id, genesis.place, genesis.kind, None, root), grc)
-    return Founding(root, chain, (genesis, grc_der, grant, der, first_properties))
+    return Founding(root, (genesis, grc_der, grant, der, first_properties), first_properties)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.authority.acts import Act
@@ -66,6 +67,20 @@ class Grant:
             issuer=issuer,
             issuer_is_root=self.author_level == 0,
         )
+
+
+def best_first(grants: Iterable[Grant], at_s: int) -> list[Grant]:
+    """Those whose window holds at a second UTC, by the rule for "current", then the others, latest start
+    first.
+    """
+    return sorted(
+        grants,
+        key=lambda grant: (
+            (0, *grant.rank())
+            if grant.window.holds(at_s)
+            else (1, -grant.window.start, grant.level, grant.act_id)
+        ),
+    )
 
 
 def read_untrusted_grant(act: Act) -> Grant:

@@ -10,15 +10,16 @@ Source: design section 5 "Root"; authority-rules.md "Why some of it is so".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from protocol.authority.acts import Act, Place, sign_act
+from protocol.authority.acts import Act, Place, content_of, sign_act
 from protocol.authority.bodies import Kind, RotateRootBody
 from protocol.codec import encode
 from protocol.credentials.keys import PrivateKey, PublicKey, public_key_untrusted
-from protocol.errors import malformed
+from protocol.credentials.names import check_classifier
+from protocol.errors import RuleError, malformed
 from protocol.ids import split_ids, tagged_hash
 from protocol.limits import BACKDATING_S, END_OF_TIME_S, LEVEL_ROOT
 from protocol.peer_time import Window, hlc_s
@@ -115,32 +116,71 @@ def read_untrusted_genesis(act: Act) -> Root:
     body = act.body
     if not (isinstance(body, RotateRootBody) and body.from_version == 0):
         raise malformed("not a genesis")
-    if (
-        body.grc is None
-        or body.nonce is None
-        or body.revealed
-        or body.certificates
-        or body.keep
-        or body.kept is not None
-    ):
-        raise malformed("a genesis has a root key and a nonce, and nothing of a rotation")
-    gid = gid_of(act)
-    if act.place != _genesis_place(gid, body.nonce, body.created) or act.ext is not None:
-        raise malformed("a genesis whose envelope does not follow from its body")
-    grc = public_key_untrusted(body.grc)
-    if act.signers != (grc.pid,):
-        raise malformed("a genesis is signed by its root key alone")
-    return Root(
-        gid=gid,
+    if body.grc is None or body.nonce is None:
+        raise malformed("a genesis has a root key and a nonce")
+    root = Root(
+        gid=act.place.gid,
         version=1,
         rotation=act.id,
-        grc=grc,
+        grc=public_key_untrusted(body.grc),
         classifier=body.classifier,
         created=body.created,
         operating=operating_pids(body),
         threshold=body.threshold,
         commitment=body.next,
     )
+    reason = next((r for rule in GENESIS_RULES if (r := rule(act, body, root)) is not None), None)
+    if reason is not None:
+        raise malformed(f"a genesis that breaks the rule {reason}")
+    return root
+
+
+def genesis_defines_the_group(act: Act, body: RotateRootBody, root: Root) -> str | None:
+    """The group id is the hash of its body.
+
+    Guards: a thief of the first root key, who would make another genesis for the same group.
+    """
+    return None if gid_of(act) == root.gid else "genesis_defines_the_group"
+
+
+def genesis_is_no_rotation(act: Act, body: RotateRootBody, root: Root) -> str | None:
+    """It says nothing that only a later rotation has to say."""
+    said = (body.revealed, body.revealed_threshold, body.certificates, body.keep, body.kept)
+    return "genesis_is_no_rotation" if any(said) else None
+
+
+def genesis_follows_from_its_body(act: Act, body: RotateRootBody, root: Root) -> str | None:
+    """Whoever signs the same body signs the same bytes: no second act, in a field or a form of its own, is a
+    genesis of the group.
+    """
+    assert body.nonce is not None
+    content = content_of(
+        _genesis_place(root.gid, body.nonce, body.created), act.kind, act.body_map, act.signers
+    )
+    return None if act.content == content else "genesis_follows_from_its_body"
+
+
+def genesis_is_signed_by_its_root_key(act: Act, body: RotateRootBody, root: Root) -> str | None:
+    """By that key, and by no other besides."""
+    return None if act.signers == (root.grc.pid,) else "genesis_is_signed_by_its_root_key"
+
+
+def genesis_classifier_is_text(act: Act, body: RotateRootBody, root: Root) -> str | None:
+    """The classifier is one that a group's name may have."""
+    try:
+        check_classifier(root.classifier)
+    except RuleError:
+        return "genesis_classifier_is_text"
+    return None
+
+
+GENESIS_RULES: tuple[Callable[[Act, RotateRootBody, Root], str | None], ...] = (
+    genesis_defines_the_group,
+    genesis_is_no_rotation,
+    genesis_follows_from_its_body,
+    genesis_is_signed_by_its_root_key,
+    genesis_classifier_is_text,
+)
 
 
 def operating_pids(body: RotateRootBody) -> tuple[bytes, ...]:

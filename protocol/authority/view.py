@@ -133,10 +133,13 @@ class View:
         """The live grants to a key whose certificate is held."""
         return [grant for grant in self._grants.get(pid, ()) if grant.act_id in self._ders]
 
+    def holding(self, pid: bytes, at_s: int) -> list[Grant]:
+        """Those of them whose window holds at a second UTC."""
+        return [grant for grant in self.delivered(pid) if grant.window.holds(at_s)]
+
     def current(self, pid: bytes, at_s: int) -> Grant | None:
         """The grant that a member goes by at a second UTC, or None for no member."""
-        holding = [grant for grant in self.delivered(pid) if grant.window.holds(at_s)]
-        return min(holding, key=Grant.rank, default=None)
+        return min(self.holding(pid, at_s), key=Grant.rank, default=None)
 
     def latest(self, pid: bytes) -> Grant | None:
         """The delivered grant that began last, valid now or not: what a renewal after expiry starts from."""

@@ -29,7 +29,7 @@ from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Admitted, Deferred, Invalid, admit
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle
 from protocol.authority.elements import Der, Element, admit_der, stored_der_ids, stored_is_der
-from protocol.authority.grants import Grant
+from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
 from protocol.limits import (
@@ -116,7 +116,12 @@ class Members:
                 queue.extend(self._release(element.id))
         if intake.fresh:
             self._publish_evidence(now, store, intake)
+        intake.wanted = [i for i in intake.wanted if not self._is_here(i)]
         return intake
+
+    def _is_here(self, act_id: bytes) -> bool:
+        """Whether an act has arrived, admitted or not."""
+        return self.view.admitted(act_id) is not None or act_id in self._held or act_id in self._quarantine
 
     def holds(self, element: Element) -> bool:
         """Whether an element is in the set."""
@@ -131,7 +136,7 @@ class Members:
         verdict = admit(element, self.view) if isinstance(element, Act) else admit_der(element, self.view)
         if isinstance(verdict, Deferred):
             self._hold(element, verdict.missing, source, now)
-            intake.wanted += [i for i in verdict.missing if i not in self._held and i not in intake.wanted]
+            intake.wanted += [i for i in verdict.missing if i not in intake.wanted]
             return False
         if isinstance(verdict, Invalid):
             intake.refused = intake.refused or verdict.reason
@@ -256,18 +261,24 @@ class Members:
         """The evidence to show: of the own credential, or of the last one there was; empty when there never
         was one.
         """
-        grant = self.own_grant(at_s) or self.view.latest(self._own.pid)
-        if self._evidence is not None and (grant is None or grant.act_id == self._evidence.leaf.act_id):
-            return self._evidence.raw
-        bundle = None if grant is None else make_bundle(self.view, grant, store.get)
-        return bundle or (b"" if self._evidence is None else self._evidence.raw)
+        evidence = self._evidence
+        grants = self.view.delivered(self._own.pid)
+        if evidence is not None and evidence.leaf.act_id not in [grant.act_id for grant in grants]:
+            grants.append(evidence.leaf)
+        for grant in best_first(grants, at_s):
+            if evidence is not None and grant.act_id == evidence.leaf.act_id:
+                return evidence.raw
+            if (raw := make_bundle(self.view, grant, store.get)) is not None:
+                return raw
+        return b""
 
     def bundle_for(self, pid: bytes, at_s: int, store: ActSet) -> bytes:
         """Evidence of a subject's current stored credential, for the subject itself; empty when there is
         none.
         """
-        grant = self.view.current(pid, at_s)
-        return (make_bundle(self.view, grant, store.get) or b"") if grant is not None else b""
+        grants = best_first(self.view.holding(pid, at_s), at_s)
+        bundles = (make_bundle(self.view, grant, store.get) for grant in grants)
+        return next((raw for raw in bundles if raw is not None), b"")
 
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
         """Whether a verified bundle makes its subject a member in this view: its window holds, and nothing on

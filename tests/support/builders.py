@@ -30,7 +30,7 @@ from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.memory import MemoryActSet
 from protocol.authority.view import View
 from protocol.codec import encode
-from protocol.credentials.certificates import GmcFacts, build_gmc
+from protocol.credentials.certificates import GmcFacts, sign_gmc
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER, roles_fit_level, roles_well_formed
 from protocol.ids import framed
@@ -98,7 +98,7 @@ class Group:
         self._hlc = hlc_at(now.utc_ms) + 2
         for element in self.founding.elements:
             self._keep(element)
-        _, _, act, der, self.properties = self.founding.elements
+        _, _, act, der, _ = self.founding.elements
         assert isinstance(act, Act)
         assert isinstance(der, Der)
         self.creator = self.granted[act.id] = Granted(act, der, admit(act, self.view))
@@ -182,7 +182,7 @@ class Group:
         if isinstance(which, bytes):
             return which
         if author == GRC and which == 0:
-            return self.founding.chain
+            return self.genesis.place.chain
         return hashlib.sha256(f"{author}/{which}".encode()).digest()[:16]
 
     def _credential(self, name: str) -> tuple[int, bytes]:
@@ -247,8 +247,8 @@ class Group:
         body = self._grant_body(content, subject, role, told)
         draft = self._sign(content | {"body": body_map(body)}, signers, keep=False)
         facts = read_untrusted_grant(draft).gmc_facts(self.key(issuer).public)
-        certificate = build_gmc(replace(_certifiable(facts), **told.get("cert", {})), self.key(issuer))
-        fields = body_map(body) | {"der": hashlib.sha256(certificate).digest()} | told.get("body", {})
+        certificate = sign_gmc(replace(_certifiable(facts), **told.get("cert", {})), self.key(issuer))
+        fields = body_map(body) | {"der": hashlib.sha256(certificate.der).digest()} | told.get("body", {})
         act = self._sign(content | {"body": fields}, signers, keep)
         granted = Granted(act, make_der(act.id, self.key(issuer).public, certificate), admit(act, self.view))
         if self.view.admitted(act.id) is not None:
