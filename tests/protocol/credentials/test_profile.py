@@ -20,11 +20,13 @@ from hypothesis import given, strategies as st
 
 from protocol.credentials.certificates import Certificate, decode_untrusted_certificate
 from protocol.credentials.keys import holds
+from protocol.credentials.names import name_of_key
 from protocol.credentials.profile import Kind, find_untrusted_values
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import authority_of
-from protocol.limits import CERTIFICATE_BYTES_MAX
-from tests.protocol.credentials.given import GID, gmc, grc, idc, key
+from protocol.limits import CERTIFICATE_BYTES_MAX, END_OF_TIME_S
+from protocol.peer_time import Window
+from tests.protocol.credentials.given import GID, START, gmc, grc, idc, key
 from tests.protocol.credentials.surgery import (
     ALGORITHM,
     ED25519,
@@ -112,6 +114,18 @@ def test_certificate_is_what_the_librarys_builder_makes_of_the_profile(which):
     certificate = decode_untrusted_certificate(GOOD[which])
     signer = "alice" if which == "idc" else "root"
     assert reference(certificate, signer) == GOOD[which]
+
+
+@given(
+    st.sampled_from([1, 24, 254, 255]),
+    st.text("x\u00e9\U0001f331", max_size=149),
+    st.sampled_from([0, START, 2_524_607_999, 2_524_608_000, END_OF_TIME_S]),
+    st.sampled_from([START, 2_524_607_999, 2_524_608_000, END_OF_TIME_S]),
+)
+def test_certificate_of_any_shape_is_what_the_librarys_builder_makes(level, classifier, one, other):
+    window = Window(min(one, other), max(one, other))
+    der = gmc(level=level, peer_name=str(name_of_key(key("alice").public, classifier)), window=window)
+    assert reference(decode_untrusted_certificate(der), "root") == der
 
 
 @pytest.mark.parametrize("which", GOOD)
