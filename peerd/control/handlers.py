@@ -6,7 +6,7 @@ reply.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ class Context:
     operations: Operations
     bell: EventBell
     stop: StopSignal
-    openapi: bytes
+    openapi: Callable[[], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def get_metrics(context: Context, _call: Call) -> Answer:
 
 def get_openapi(context: Context, _call: Call) -> Answer:
     """This document."""
-    return Answer(HTTPStatus.OK, JSON, context.openapi)
+    return Answer(HTTPStatus.OK, JSON, context.openapi())
 
 
 def get_events(context: Context, call: Call) -> Streaming:

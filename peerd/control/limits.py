@@ -33,7 +33,7 @@ RECEIVE_BYTES = 64 * 1024
 # --- events -------------------------------------------------------------------------------------------------
 EVENTS_PAGE_MAX = 256  # events read from the log at once: all that one subscriber has in memory
 EVENT_KINDS_MAX = 32
-CURSOR_CHARACTERS_MAX = 6 * 1024
+CURSOR_CHARACTERS_MAX = 12 * 1024  # a place in each of some 190 groups; fits the headers
 SUBSCRIBERS_MAX = 32  # arbitrary, leaves connections for requests
 KEEPALIVE_S = 15.0  # a comment this often on a quiet stream shows both sides that the other is there
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -52,8 +53,9 @@ def document() -> Json:
     }
 
 
+@cache
 def document_json() -> bytes:
-    """The document as it is served."""
+    """The document as it is served; made when it is first asked for."""
     return msgspec.json.encode(document())
 
 

@@ -40,8 +40,13 @@ def _problem(
         slug=error.code,
         title=title,
         status=status_of(error.code),
-        detail=error.detail,
-        hint=error.hint,
+        detail=_sayable(error.detail),
+        hint=_sayable(error.hint),
         instance=instance,
         windows_code=windows_code,
     )
+
+
+def _sayable(text: str) -> str:
+    """The text with lone surrogates escaped: UTF-8 cannot say them, and names of files may hold some."""
+    return text.encode(errors="backslashreplace").decode()

@@ -80,14 +80,19 @@ class ControlServer:
         """`bell` is rung by whoever commits events; by default only the daemon's own user and root get in."""
         self._policy = AccessPolicy() if policy is None else policy
         self._stop = StopSignal()
-        self._context = Context(operations, bell, self._stop, document_json())
+        self._context = Context(operations, bell, self._stop, document_json)
         self._numbers = count(1)
         self._connections: Counter[int | None] = Counter()
         self._subscribers: dict[_Client, None] = {}
+        self._ended = trio.Event()
 
     def stop(self) -> None:
         """Take no more connections, say `bye` on event streams, and let `serve` end within STOP_GRACE_S."""
         self._stop.request()
+
+    async def ended(self) -> None:
+        """Wait until `serve` has ended, so that whoever cancels it cuts no goodbye off."""
+        await self._ended.wait()
 
     async def serve(self, sock: socket.socket) -> None:
         """Serve a socket from `listening_socket` until `stop`, and close it.
@@ -100,6 +105,7 @@ class ControlServer:
             async with listener:
                 await self._accept(listener, connections)
             connections.cancel_scope.deadline = trio.current_time() + STOP_GRACE_S
+        self._ended.set()
 
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         """Take connections until the stop."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -239,17 +237,3 @@ def test_fields_of_a_newer_daemon_are_ignored(stranger):
 def test_the_root_of_the_errors_is_never_raised():
     with pytest.raises(TypeError):
         ClientError(schema.Problem(slug="x", title="X", status=400, detail="x"))
-
-
-def test_the_client_loads_nothing_heavy_and_nothing_of_the_protocol():
-    refused = {"trio", "cryptography", "protocol", "h11", "OpenSSL", "apsw", "asyncio", "prometheus_client"}
-    script = f"import sys, peerd.client; print(*sorted({refused!r} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == ""
-
-
-def test_the_public_client_is_this_one():
-    from peerd import client as public
-
-    assert public.Client is Client
-    assert set(public.__all__) == {"ApiError", "Client", "ClientError", "DaemonNotRunning", "schema"}

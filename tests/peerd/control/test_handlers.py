@@ -36,7 +36,7 @@ def operations():
 
 
 def context_of(operations: FakeOperations) -> Context:
-    return Context(operations, operations.bell, StopSignal(), b"{}")
+    return Context(operations, operations.bell, StopSignal(), lambda: b"{}")
 
 
 def call(
@@ -74,7 +74,7 @@ def test_events_of_one_group_are_asked_for_by_its_full_name(operations):
     subscription = getattr(streaming.run, "__self__", None)
     assert isinstance(subscription, Subscription)
     assert subscription.selection.group == "a" * 40 + ".g"
-    assert subscription.selection.kinds == {"a", "b"}
+    assert subscription.selection.kinds == frozenset({"a", "b"})
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)

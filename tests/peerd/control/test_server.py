@@ -12,16 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given, strategies as st
 
 from peerd.clock import steady_s
-from peerd.control import server as server_module
+from peerd.control import schema, server as server_module
 from peerd.control.access import AccessPolicy, Caller
 from peerd.control.limits import BODY_BYTES_MAX, SUBSCRIBERS_MAX
 from peerd.control.routes import ROUTES
-from peerd.control.server import listening_socket
+from peerd.control.server import ControlServer, listening_socket
 from peerd.errors import ConfigError, Conflict, NotReady, StoreError
 from protocol.errors import RuleError
+from tests.peerd.control.fake import FakeOperations
 from tests.peerd.control.served import read_all, served
 
 STOP_S_MAX = 5.0  # promise P40
@@ -205,10 +208,16 @@ def test_a_mistake_is_logged_under_the_number_that_the_caller_gets(running, capl
     assert "the cause" in str(record.exc_info)
 
 
-def test_a_text_that_json_cannot_say_is_a_mistake_and_no_crash(running):
-    running.operations.fail_with = RuleError("invalid-argument", "\ud800")
-    assert running.exchange(request("/v1")) == b""
-    running.operations.fail_with = None
+def test_a_refusal_that_json_cannot_say_is_said_escaped(running):
+    running.operations.fail_with = RuleError("invalid-argument", "no file \udcff")
+    assert ask(running, "/v1")[1]["detail"] == "no file \\udcff"
+
+
+def test_a_reply_that_json_cannot_say_is_a_mistake_and_no_crash(running, monkeypatch):
+    unsayable = schema.Api(version="\ud800", api_extensions=[], pid=1, started=schema.time_at(0))
+    monkeypatch.setattr(running.operations, "api", lambda: unsayable)
+    assert ask(running, "/v1")[1]["type"] == "internal"
+    monkeypatch.undo()
     assert ask(running, "/v1")[0] == 200
 
 
@@ -379,6 +388,16 @@ def test_idle_and_half_sent_connections_do_not_stop_the_stop(running):
         assert ask(running, "/v1")[0] == 200
         stops_in_time(running)
         assert read_all(idle) == b""
+
+
+async def test_the_end_of_serving_can_be_waited_for(home, nursery):
+    operations = FakeOperations()
+    server = ControlServer(operations, operations.bell)
+    with listening_socket(home / "control.sock") as sock:
+        nursery.start_soon(server.serve, sock)
+        await trio.testing.wait_all_tasks_blocked()
+        server.stop()
+        await server.ended()
 
 
 def test_after_the_stop_nobody_answers(running):
