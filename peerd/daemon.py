@@ -17,7 +17,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import trio
 
@@ -46,14 +45,14 @@ log = logging.getLogger(__name__)
 STOP_S_MAX = 4  # promise P40, as amended, gives 5 seconds in all
 
 
-def run(directory: Path, *, listen: Sequence[str], log_level: str, log_format: str) -> int:
+def run(home: Home, *, listen: Sequence[str], log_level: str, log_format: str) -> int:
     """Run the daemon of one home until SIGTERM or SIGINT; returns the exit code.
 
     Raises: PeerdError when it cannot start, or when its data can no longer be trusted.
     """
     _check_our_protocol()
     logs.configure(log_level, log_format, sys.stderr)
-    home = Home(directory)
+
     home.make()
     with ExitStack() as stack:
         stack.enter_context(HomeLock(home.lock))

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 
 from peerd.control import schema
 from peerd.control.operations import EventPage
-from peerd.control.schema import time_at_ms
+from peerd.control.schema import end_at, time_at_ms
 from protocol.authority.act_set import ActStore, LoggedEvent
 from protocol.codec import decode_untrusted, encode
 from protocol.errors import RemoteProtocolError, RuleError
 
 _CURSOR_BYTES_MAX = 16 * 1024
+_TIMES = ("not_before", "not_after")  # of the facts, in seconds UTC
 
 
 class GroupEvents:
@@ -71,6 +72,9 @@ def _in_number_order(
 
 def _render(event: LoggedEvent, group: str, cursor: str) -> schema.Event:
     facts = decode_untrusted(event.facts, bytes_max=len(event.facts))
+    for name in _TIMES:
+        if name in facts:
+            facts[name] = None if (end := end_at(facts[name])) is None else f"{end:%Y-%m-%dT%H:%M:%SZ}"
     return schema.Event(
         cursor=cursor, kind=event.kind, time=time_at_ms(event.at_ms), group=group, facts=facts
     )
