@@ -63,6 +63,9 @@ def credential() -> None:
 )
 @click.option("--invitation", metavar="FILE", help="Write it to a new file, to be handed over; - prints it.")
 @as_root_option
+@click.option(
+    "--trust-clock", is_flag=True, help="Sign although this machine's clock is far behind the group's acts."
+)
 @json_option
 @pass_session
 def issue(
@@ -78,6 +81,7 @@ def issue(
     store: bool,
     invitation: str | None,
     as_root: bool,
+    trust_clock: bool,
     as_json: bool,
 ) -> None:
     """Issue a credential to SUBJECT, or to the identity of --document.
@@ -95,6 +99,7 @@ def issue(
         store=store,
         invitation=invitation is not None,
         as_root=as_root,
+        trust_clock=trust_clock,
     )
     with invitation_file(invitation) as file, session.client() as client:
         issued = client.issue(group, wish)

@@ -36,6 +36,7 @@ VERBS: dict[str, str] = {
     "status": "peerd.cli.node:status",
     "health": "peerd.cli.node:health",
     "events": "peerd.cli.node:events",
+    "wait": "peerd.cli.wait:wait",
     "identity": "peerd.cli.identity:identity",
     "group": "peerd.cli.group:group",
     "credential": "peerd.cli.credential:credential",

@@ -22,10 +22,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
         return run
 
-    for name in ("daemon", "demo"):
-        module = ModuleType(f"peerd.{name}")
+    for name, place in (("daemon", "peerd.daemon"), ("demo", "peerd.demo.story")):
+        module = ModuleType(place)
         module.run = starter(name)  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, f"peerd.{name}", module)
+        monkeypatch.setitem(sys.modules, place, module)
     return seen
 
 
