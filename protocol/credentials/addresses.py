@@ -20,12 +20,6 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCI
 
 def check_address(text: str) -> str:
     """Return an address unchanged. Raises: RuleError (invalid-argument)."""
-    split_address(text)
-    return text
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Host, without brackets, and port. Raises: RuleError (invalid-argument)."""
     if len(text) > ADDRESS_CHARACTERS_MAX:
         raise _refused(f"it has {len(text)} characters, {ADDRESS_CHARACTERS_MAX} are allowed")
     found = _ADDRESS.fullmatch(text)
@@ -34,10 +28,9 @@ def split_address(text: str) -> tuple[str, int]:
     if found["v6"] is not None:
         if not _is_ipv6(found["v6"]):
             raise _refused("what stands in the brackets is not an IPv6 address")
-        return found["v6"], int(found["port"])
-    if not _is_ipv4(found["host"]) and not _is_dns_name(found["host"]):
+    elif not _is_ipv4(found["host"]) and not _is_dns_name(found["host"]):
         raise _refused("its host is neither an IP address nor a DNS name")
-    return found["host"], int(found["port"])
+    return text
 
 
 def _is_ipv4(host: str) -> bool:
