@@ -57,19 +57,19 @@ def get_api(context: Context, _call: Call) -> schema.Api:
     return context.operations.api()
 
 
-def get_status(context: Context, _call: Call) -> schema.Status:
+async def get_status(context: Context, _call: Call) -> schema.Status:
     """The daemon at a glance."""
-    return context.operations.status()
+    return await context.operations.status()
 
 
-def get_health(context: Context, _call: Call) -> schema.Health:
+async def get_health(context: Context, _call: Call) -> schema.Health:
     """Whether all is well."""
-    return context.operations.health()
+    return await context.operations.health()
 
 
-def get_metrics(context: Context, _call: Call) -> Answer:
+async def get_metrics(context: Context, _call: Call) -> Answer:
     """The daemon's figures in Prometheus' text format."""
-    return Answer(HTTPStatus.OK, METRICS_TYPE, context.operations.metrics())
+    return Answer(HTTPStatus.OK, METRICS_TYPE, await context.operations.metrics())
 
 
 def get_openapi(context: Context, _call: Call) -> Answer:
@@ -129,9 +129,9 @@ def get_identity_document(context: Context, call: Call) -> schema.IdentityDocume
 # --- groups -------------------------------------------------------------------------------------------------
 
 
-def list_groups(context: Context, _call: Call) -> schema.Groups:
+async def list_groups(context: Context, _call: Call) -> schema.Groups:
     """All groups."""
-    return context.operations.groups()
+    return await context.operations.groups()
 
 
 def make_recovery_key(context: Context, _call: Call) -> schema.RecoveryKey:
@@ -149,9 +149,9 @@ async def join_group(context: Context, call: Call) -> schema.Group:
     return await context.operations.join_group(_typed(call.body, schema.GroupJoin))
 
 
-def get_group(context: Context, call: Call) -> schema.Group:
+async def get_group(context: Context, call: Call) -> schema.Group:
     """One group."""
-    return context.operations.group(call.path["group"])
+    return await context.operations.group(call.path["group"])
 
 
 async def delete_group(context: Context, call: Call) -> schema.GroupDeleted:
@@ -170,9 +170,9 @@ async def disconnect_group(context: Context, call: Call) -> schema.Group:
     return await context.operations.disconnect_group(call.path["group"])
 
 
-def get_properties(context: Context, call: Call) -> schema.Properties:
+async def get_properties(context: Context, call: Call) -> schema.Properties:
     """The group's properties."""
-    return context.operations.properties(call.path["group"])
+    return await context.operations.properties(call.path["group"])
 
 
 async def change_properties(context: Context, call: Call) -> schema.Properties:
@@ -184,10 +184,10 @@ async def change_properties(context: Context, call: Call) -> schema.Properties:
 # --- credentials --------------------------------------------------------------------------------------------
 
 
-def list_credentials(context: Context, call: Call) -> schema.Credentials:
+async def list_credentials(context: Context, call: Call) -> schema.Credentials:
     """One page of credentials."""
     query = _typed(call.query, schema.CredentialsQuery)
-    return context.operations.credentials(call.path["group"], query)
+    return await context.operations.credentials(call.path["group"], query)
 
 
 async def issue_credential(context: Context, call: Call) -> schema.CredentialIssued:
@@ -203,9 +203,9 @@ async def issue_credentials(context: Context, call: Call) -> schema.CredentialsI
     return schema.CredentialsIssued(issued=list(await context.operations.issue(call.path["group"], wishes)))
 
 
-def get_credential(context: Context, call: Call) -> schema.CredentialChain:
+async def get_credential(context: Context, call: Call) -> schema.CredentialChain:
     """One credential with its certificates."""
-    return context.operations.credential(call.path["group"], call.path["grant_id"])
+    return await context.operations.credential(call.path["group"], call.path["grant_id"])
 
 
 async def create_invitation(context: Context, call: Call) -> schema.CredentialIssued:
@@ -225,16 +225,16 @@ def parse_invitation(context: Context, call: Call) -> schema.InvitationContents:
 # --- members and acts ---------------------------------------------------------------------------------------
 
 
-def list_members(context: Context, call: Call) -> schema.Members:
+async def list_members(context: Context, call: Call) -> schema.Members:
     """One page of members."""
-    return context.operations.members(call.path["group"], _typed(call.query, schema.Page))
+    return await context.operations.members(call.path["group"], _typed(call.query, schema.Page))
 
 
-def get_member(context: Context, call: Call) -> schema.MemberCredentials:
+async def get_member(context: Context, call: Call) -> schema.MemberCredentials:
     """One member and its credentials."""
-    return context.operations.member(call.path["group"], call.path["peer_name"])
+    return await context.operations.member(call.path["group"], call.path["peer_name"])
 
 
-def list_acts(context: Context, call: Call) -> schema.Acts:
+async def list_acts(context: Context, call: Call) -> schema.Acts:
     """One page of acts, in the order of their arrival."""
-    return context.operations.acts(call.path["group"], _typed(call.query, schema.Page))
+    return await context.operations.acts(call.path["group"], _typed(call.query, schema.Page))

@@ -6,8 +6,8 @@ behind this border.
 
 Every method may raise `RuleError` (a rule refuses the wish; nothing has changed) and children of
 `PeerdError`; a name that fits nothing is `NotFound`, one that fits more than one thing
-`Conflict("ambiguous-name")`. What is `async` waits for a commit and is durable when it returns; the others
-read what is committed and answer at once. A caller that goes away does not undo what was begun: the method
+`Conflict("ambiguous-name")`. What is `async` is durable when it returns, or waits its turn to read what is
+durable; the others answer at once. A caller that goes away does not undo what was begun: the method
 finishes.
 """
 
@@ -61,13 +61,13 @@ class Operations(Protocol):
     def api(self) -> schema.Api:
         """Which daemon this is."""
 
-    def status(self) -> schema.Status:
+    async def status(self) -> schema.Status:
         """The daemon at a glance."""
 
-    def health(self) -> schema.Health:
+    async def health(self) -> schema.Health:
         """Whether all is well."""
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         """The figures in Prometheus' text format, version 0.0.4."""
 
     # --- identities ---
@@ -92,10 +92,10 @@ class Operations(Protocol):
 
     # --- groups ---
 
-    def groups(self) -> schema.Groups:
+    async def groups(self) -> schema.Groups:
         """All groups."""
 
-    def group(self, name: str) -> schema.Group:
+    async def group(self, name: str) -> schema.Group:
         """One group."""
 
     def group_name(self, name: str) -> str:
@@ -119,7 +119,7 @@ class Operations(Protocol):
     async def delete_group(self, name: str) -> schema.GroupDeleted:
         """Forget a group and its data here."""
 
-    def properties(self, group: str) -> schema.Properties:
+    async def properties(self, group: str) -> schema.Properties:
         """The group's properties."""
 
     async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
@@ -127,10 +127,10 @@ class Operations(Protocol):
 
     # --- credentials ---
 
-    def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
+    async def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
         """One page of credentials."""
 
-    def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
+    async def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
         """One credential with its certificates; `grant_id` may be an unambiguous beginning."""
 
     async def issue(
@@ -143,11 +143,11 @@ class Operations(Protocol):
 
     # --- members and acts ---
 
-    def members(self, group: str, query: schema.Page) -> schema.Members:
+    async def members(self, group: str, query: schema.Page) -> schema.Members:
         """One page of members."""
 
-    def member(self, group: str, name: str) -> schema.MemberCredentials:
+    async def member(self, group: str, name: str) -> schema.MemberCredentials:
         """One member."""
 
-    def acts(self, group: str, query: schema.Page) -> schema.Acts:
+    async def acts(self, group: str, query: schema.Page) -> schema.Acts:
         """One page of acts."""

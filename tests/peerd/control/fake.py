@@ -87,7 +87,7 @@ class FakeOperations:
         self._check()
         return schema.Api(version="0.1.0", api_extensions=[], pid=1, started=NOW)
 
-    def status(self) -> schema.Status:
+    async def status(self) -> schema.Status:
         return schema.Status(
             version="0.1.0",
             pid=1,
@@ -102,10 +102,10 @@ class FakeOperations:
             cursor=self.log.end(),
         )
 
-    def health(self) -> schema.Health:
+    async def health(self) -> schema.Health:
         return schema.Health(health="healthy", findings=[])
 
-    def metrics(self) -> bytes:
+    async def metrics(self) -> bytes:
         return b"# TYPE peerd_groups gauge\npeerd_groups 0.0\n"
 
     # --- identities ---
@@ -153,10 +153,10 @@ class FakeOperations:
 
     # --- groups ---
 
-    def groups(self) -> schema.Groups:
+    async def groups(self) -> schema.Groups:
         return schema.Groups(groups=list(self.all_groups.values()))
 
-    def group(self, name: str) -> schema.Group:
+    async def group(self, name: str) -> schema.Group:
         return self.all_groups[self.group_name(name)]
 
     def group_name(self, name: str) -> str:
@@ -228,12 +228,12 @@ class FakeOperations:
         return group
 
     async def connect_group(self, name: str, wish: schema.GroupConnect) -> schema.Group:
-        group = replace(self.group(name), connected=True, only=wish.only, addresses=wish.addresses)
+        group = replace(await self.group(name), connected=True, only=wish.only, addresses=wish.addresses)
         self.all_groups[group.group] = group
         return group
 
     async def disconnect_group(self, name: str) -> schema.Group:
-        group = replace(self.group(name), connected=False)
+        group = replace(await self.group(name), connected=False)
         self.all_groups[group.group] = group
         return group
 
@@ -242,7 +242,7 @@ class FakeOperations:
         del self.all_groups[full]
         return schema.GroupDeleted(group=full)
 
-    def properties(self, group: str) -> schema.Properties:
+    async def properties(self, group: str) -> schema.Properties:
         name = self.group_name(group)
         if name not in self.all_properties:
             raise RuleError("group-not-ready", "The group's genesis has not arrived.")
@@ -250,20 +250,20 @@ class FakeOperations:
 
     async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
         given = {name: value for name, value in asdict(wish).items() if value is not UNSET}
-        changed = replace(self.properties(group), **given)
+        changed = replace(await self.properties(group), **given)
         self.all_properties[changed.group] = changed
         return changed
 
     # --- credentials ---
 
-    def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
+    async def credentials(self, group: str, query: schema.CredentialsQuery) -> schema.Credentials:
         found = self.issued[self.group_name(group)]
         if query.subject is not None:
             found = [credential for credential in found if credential.subject == query.subject]
         part, following = _part(found, query)
         return schema.Credentials(credentials=part, next=following)
 
-    def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
+    async def credential(self, group: str, grant_id: str) -> schema.CredentialChain:
         for credential in self.issued[self.group_name(group)]:
             if credential.grant_id.startswith(grant_id):
                 return schema.CredentialChain(credential=credential, chain=[])
@@ -321,12 +321,12 @@ class FakeOperations:
 
     # --- members and acts ---
 
-    def members(self, group: str, query: schema.Page) -> schema.Members:
+    async def members(self, group: str, query: schema.Page) -> schema.Members:
         subjects = sorted({credential.subject for credential in self.issued[self.group_name(group)]})
         part, following = _part(subjects, query)
         return schema.Members(members=[self._member(group, name) for name in part], next=following)
 
-    def member(self, group: str, name: str) -> schema.MemberCredentials:
+    async def member(self, group: str, name: str) -> schema.MemberCredentials:
         found = [c for c in self.issued[self.group_name(group)] if c.subject == name]
         if not found:
             raise NotFound("No credential names it.", code="member-not-found", hint="peerd member list")
@@ -349,7 +349,7 @@ class FakeOperations:
             neighbor=False,
         )
 
-    def acts(self, group: str, query: schema.Page) -> schema.Acts:
+    async def acts(self, group: str, query: schema.Page) -> schema.Acts:
         part, following = _part(self.issued[self.group_name(group)], query)
         acts = [
             schema.Act(
