@@ -137,11 +137,11 @@ class Subscription:
         await send(self.form.alive(self.cursor))
         position = self.cursor
         while True:
-            rung = self.bell.rung
+            rung = self.bell.rung  # before reading: what is committed meanwhile is not slept over
             page = self.log.after(position, EVENTS_PAGE_MAX)
             await self._send_page(send, page)
             position = page.cursor
-            if page.events or page.lagged:
+            if page.events:
                 continue
             if not self.follow:
                 return

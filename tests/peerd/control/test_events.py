@@ -197,6 +197,24 @@ def check(events: list[schema.Event], added: int) -> None:
     assert expected == added
 
 
+async def test_an_event_committed_while_the_end_is_read_is_not_slept_over(nursery, monkeypatch):
+    reader = Reader()
+    original = reader.log.after
+
+    def after(cursor, limit):
+        page = original(cursor, limit)
+        if reader.log.count == 0:
+            reader.log.add("meanwhile", n=0)
+        return page
+
+    subscription = reader.subscription()
+    monkeypatch.setattr(reader.log, "after", after)
+    nursery.start_soon(subscription.run, reader._send)
+    await settle()
+    assert reader.numbers == [0]
+    nursery.cancel_scope.cancel()
+
+
 async def test_only_the_kinds_and_the_group_asked_for_come():
     reader = Reader(since="start", follow=False, kinds="a,b", group="g")
     for number, (kind, group) in enumerate([("a", "g"), ("b", None), ("c", "g"), ("b", "g"), ("a", "h")]):
