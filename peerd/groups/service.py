@@ -7,8 +7,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
 from peerd import VERSION
 from peerd.control import schema
 from peerd.control.schema import time_at_ms
@@ -101,6 +99,9 @@ def _versions() -> dict[str, str]:
 
 def _metrics(groups: Sequence[schema.Group]) -> bytes:
     """One registry for each answer, so that a group which is gone leaves no figure behind."""
+    # Loaded when first asked for: it brings an HTTP server along, a tenth of a daemon's start.
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
     registry = CollectorRegistry()
     gauges = {
         name: Gauge(f"peerd_{name}", text, ["group"], registry=registry)
