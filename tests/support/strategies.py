@@ -46,6 +46,18 @@ UNDELIVERED = "undelivered"  # a grant whose certificate stays away
 ODDITIES = (FORK, SEQ, LOST, ORPHAN, AHEAD, SENIOR, UNDELIVERED)
 
 
+# Anything that the codec can say.
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.binary(max_size=40)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
 @dataclass(frozen=True)
 class Step:
     """One act: who, what kind, for whom, on which of the author's chains, and what is odd about it."""
