@@ -24,7 +24,7 @@ from peerd import VERSION, logs
 from peerd.clock import Clock
 from peerd.control.events import EventBell
 from peerd.control.server import ControlServer, listening_socket
-from peerd.errors import ConfigError
+from peerd.errors import ConfigError, PeerdError
 from peerd.gossip.listening import Reception
 from peerd.gossip.offload import in_thread
 from peerd.groups.environment import Environment
@@ -52,15 +52,25 @@ def run(home: Home, *, listen: Sequence[str], log_level: str, log_format: str) -
     """
     _check_our_protocol()
     logs.configure(log_level, log_format, sys.stderr)
-
     home.make()
     with ExitStack() as stack:
         stack.enter_context(HomeLock(home.lock))
         catalogue = DaemonStore(home.daemon_database)
         stack.callback(catalogue.close)
         identities, root_keys = Identities(home.identities), RootKeys(home.root_keys)
-        trio.run(_main, home, catalogue, identities, root_keys, tuple(listen))
+        try:
+            trio.run(_main, home, catalogue, identities, root_keys, tuple(listen))
+        except BaseExceptionGroup as group:
+            raise _reason(group) from group
     return 0
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Why the daemon ended: of what failed in several tasks, what a person can do something about."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    reasons = [_reason(one) for one in error.exceptions]
+    return next((one for one in reasons if isinstance(one, PeerdError)), reasons[0])
 
 
 def _check_our_protocol() -> None:
@@ -78,23 +88,34 @@ async def _main(
 ) -> None:
     bell = EventBell()
     environment = Environment(clock=Clock(), offload=in_thread, dial=dial, draw=secrets.token_bytes)
-    registry = Registry(
-        home, catalogue, identities, root_keys, environment, tell=lambda _group, _notice: bell.ring()
-    )
-    await registry.open_all()
+    registry = Registry(home, catalogue, identities, root_keys, environment, bell.ring)
+    try:
+        await registry.open_all()
+        await _serve(home, registry, bell, listen)
+    finally:
+        registry.close()
+
+
+async def _serve(home: Home, registry: Registry, bell: EventBell, listen: tuple[str, ...]) -> None:
+    """Listen, answer and gossip until a signal says to stop."""
+    environment = registry.environment
     listener = Listener()
     environment.listens = await _bind(listener, listen)
     reception = Reception(
         registry.nodes, clock=environment.clock, offload=environment.offload, draw=environment.draw
     )
     control = ControlServer(Service(registry, home), bell)
-    with listening_socket(home.control_socket) as control_socket:
+    with (
+        listening_socket(home.control_socket) as control_socket,
+        trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+    ):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(registry.run)
+            await nursery.start(registry.run)
             nursery.start_soon(listener.serve, reception.receive)
             nursery.start_soon(control.serve, control_socket)
             _say_ready(home, environment.listens)
-            await _wait_for_stop()
+            number = await anext(signals)
+            log.info("stopping", extra={"reason": signal.Signals(number).name})
             await _stop(registry, control)
             nursery.cancel_scope.cancel()
 
@@ -114,15 +135,9 @@ def _say_ready(home: Home, listens: Sequence[str]) -> None:
     notify(f"READY=1\nSTATUS=peerd {VERSION}, listening: {where}")
 
 
-async def _wait_for_stop() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("stopping", extra={"reason": signal.Signals(number).name})
-            return
-
-
 async def _stop(registry: Registry, control: ControlServer) -> None:
     notify("STOPPING=1")
     control.stop()
     with trio.move_on_after(STOP_S_MAX):
         await registry.stop()
+        await control.ended()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import trio
 
 from peerd.clock import Clock
-from peerd.errors import LinkClosed, LinkLost, NotReady
 from peerd.gossip import handshake
+from peerd.gossip.neighbors import supervised
 from peerd.gossip.node import GroupNode
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
 from peerd.transport.slots import Slot
-from protocol.errors import RemoteProtocolError
 from protocol.limits import HANDSHAKE_MS_MAX
 from protocol.machines.connect import Established
-
-log = logging.getLogger(__name__)
 
 
 class Reception:
@@ -32,7 +29,7 @@ class Reception:
         offload: Offload,
         draw: handshake.Draw,
     ) -> None:
-        """`nodes` are the open groups by authority (20 bytes); `draw` gives random bytes."""
+        """`nodes` are the groups served now, by authority (20 bytes); `draw` gives random bytes."""
         self._nodes = nodes
         self._clock = clock
         self._offload = offload
@@ -41,15 +38,11 @@ class Reception:
     async def receive(self, channel: FrameChannel, slot: Slot) -> None:
         """Handle one accepted connection until it ends."""
         opened = None
-        try:
-            with trio.move_on_after(HANDSHAKE_MS_MAX / 1000):
-                opened = await self._open(channel)
-        except (LinkClosed, LinkLost, RemoteProtocolError, NotReady) as error:
-            log.debug("no link", extra={"address": channel.address, "detail": error.detail})
-        if opened is None:
-            return
-        node, peer = opened
-        await node.serve(channel, peer, slot)
+        with trio.move_on_after(HANDSHAKE_MS_MAX / 1000):
+            opened = await supervised(channel.address, partial(self._open, channel))
+        if opened is not None:
+            node, peer = opened
+            await node.serve(channel, peer, slot)
 
     async def _open(self, channel: FrameChannel) -> tuple[GroupNode, Established] | None:
         nodes = self._nodes()

@@ -2,8 +2,8 @@
 
 A link is one channel with one reading task here and one writing task in the transport. Reading decodes a
 message and has the signatures of its elements checked on a worker thread before the event enters the inbox;
-while that runs, the crank works on what came before. What breaks one link ends that link: this supervisor is
-one of the two places that catch everything.
+while that runs, the crank works on what came before. What breaks one connection ends that connection: its
+supervisor is one of the two places that catch everything.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import count
+from typing import TypeVar
 
 import trio
 
 from peerd.clock import Clock
-from peerd.errors import LinkClosed, LinkLost, NotReady
+from peerd.errors import LinkClosed, LinkLost, NotReady, PeerdError
 from peerd.gossip import handshake
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
@@ -24,7 +25,7 @@ from protocol.authority.elements import decode_untrusted_element
 from protocol.credentials.keys import all_hold
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
-from protocol.machines.connect import Ending, Established
+from protocol.machines.connect import Ending, Established, Finished
 from protocol.machines.events import (
     Close,
     Dial,
@@ -42,6 +43,7 @@ from protocol.wire.messages import Bye, News, Transfer, decode_untrusted_message
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Post = Callable[[Input], Awaitable[None]]
 DialOut = Callable[[str], Awaitable[FrameChannel]]
 
@@ -51,6 +53,26 @@ _OUTCOMES = {
     Ending.SELF: DialOutcome.MYSELF,
     Ending.INCOMPATIBLE: DialOutcome.INCOMPATIBLE,
 }
+
+
+async def supervised(
+    address: str, work: Callable[[], Awaitable[T]], *, level: int = logging.DEBUG
+) -> T | None:
+    """Do something on one connection: whatever goes wrong with it ends the connection and nothing else.
+
+    None when it went wrong; whoever calls this closes the channel. `level` is how much an ordinary end of it
+    matters to a person.
+    """
+    try:
+        return await work()
+    except PeerdError as error:
+        log.log(level, "connection ended", extra={"address": address, "detail": error.detail})
+    except RemoteProtocolError as error:
+        faulted = {"address": address, "fault": error.fault.name, "detail": error.detail}
+        log.warning("connection faulted", extra=faulted)
+    except Exception:
+        log.exception("connection failed", extra={"address": address})
+    return None
 
 
 class Neighbors:
@@ -66,13 +88,13 @@ class Neighbors:
         self._clock = clock
         self._offload = offload
         self._channels: dict[LinkId, FrameChannel] = {}
+        self._left = trio.lowlevel.ParkingLot()
         self._numbers = count(1)
         self._nursery: trio.Nursery | None = None
 
-    async def run(self) -> None:
-        """Hold the tasks of all dials until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            await trio.sleep_forever()
+    def start(self, nursery: trio.Nursery) -> None:
+        """Dial in tasks of `nursery` from now on."""
+        self._nursery = nursery
 
     def perform(self, outputs: Sequence[Output]) -> None:
         """Carry out what concerns connections, without waiting."""
@@ -90,6 +112,16 @@ class Neighbors:
                 case _:
                     pass
 
+    def close(self) -> None:
+        """Close every channel, without a word from the machine."""
+        for channel in self._channels.values():
+            channel.close("the group was closed")
+
+    async def wait_gone(self) -> None:
+        """Wait until no link is left and all has been said on those that there were."""
+        while self._channels:
+            await self._left.park()
+
     def _send(self, link: LinkId, payload: bytes, *, droppable: bool = False) -> None:
         channel = self._channels.get(link)
         if channel is None:
@@ -103,42 +135,31 @@ class Neighbors:
 
     async def _call(self, address: str) -> None:
         """Make one connection; whatever happens, the machine learns what became of its dial."""
-        try:
-            channel = await self._dial(address)
-        except LinkLost as error:
-            log.debug("no connection", extra={"address": address, "detail": error.detail})
-            await self._post(DialFailed(address, DialOutcome.UNREACHABLE))
+        channel = await supervised(address, partial(self._dial, address))
+        if channel is None:
+            await self._tell(DialFailed(address, DialOutcome.UNREACHABLE))
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(channel.run)
             try:
-                end = await self._open(channel)
+                end = await self._open(channel, address)
                 if isinstance(end, Established):
                     await self.serve(channel, end, address)
                 else:
-                    await self._post(DialFailed(address, end))
+                    await self._tell(DialFailed(address, end))
             finally:
                 channel.close()
 
-    async def _open(self, channel: FrameChannel) -> Established | DialOutcome:
+    async def _open(self, channel: FrameChannel, address: str) -> Established | DialOutcome:
+        end: Established | Finished | None = None
+        opening = partial(handshake.call, channel, self._port, clock=self._clock, offload=self._offload)
         with trio.move_on_after(HANDSHAKE_MS_MAX / 1000):
-            try:
-                end = await handshake.call(channel, self._port, clock=self._clock, offload=self._offload)
-            except (LinkClosed, LinkLost, RemoteProtocolError) as error:
-                log.debug("no link", extra={"address": channel.address, "detail": error.detail})
-                return DialOutcome.UNREACHABLE
-            if isinstance(end, Established):
-                return end
-            log.info(
-                "no link",
-                extra={
-                    "address": channel.address,
-                    "reason": end.ending.value,
-                    "detail": str(end.error or ""),
-                },
-            )
-            return _OUTCOMES.get(end.ending, DialOutcome.NOTHING)
-        return DialOutcome.UNREACHABLE
+            end = await supervised(address, opening)
+        if not isinstance(end, Finished):
+            return end or DialOutcome.UNREACHABLE
+        detail = "" if end.error is None else str(end.error)
+        log.info("no link", extra={"address": address, "reason": end.ending.value, "detail": detail})
+        return _OUTCOMES.get(end.ending, DialOutcome.NOTHING)
 
     async def serve(self, channel: FrameChannel, peer: Established, address: str | None) -> None:
         """Be a member link until it ends. `address` is the one dialled, None for a link that the neighbor
@@ -146,41 +167,45 @@ class Neighbors:
         """
         link = next(self._numbers)
         self._channels[link] = channel
-        channel.raise_limit(FRAME_BYTES_MAX_MEMBER)
+        conversation = partial(self._converse, link, channel, peer, address)
         try:
-            await self._post(LinkUp(link, peer.key, peer.node_id, address, peer.bundle, channel.exporter))
-            await self._read(link, channel)
-        except (LinkClosed, LinkLost) as error:
-            log.info("link ended", extra={"link": link, "address": channel.address, "detail": error.detail})
-        except RemoteProtocolError as error:
-            log.warning(
-                "link faulted", extra={"link": link, "fault": error.fault.name, "detail": error.detail}
-            )
-            self._send(link, encode_message(Bye(error.fault.value, ())))
-        except NotReady:
-            pass  # the group is closing
-        except Exception:
-            log.exception("link failed", extra={"link": link})
+            try:
+                await supervised(channel.address, conversation, level=logging.INFO)
+            finally:
+                channel.close()
+                with trio.CancelScope(shield=True):  # the crank always takes it, or has closed its inbox
+                    await self._tell(LinkDown(link))
+            await channel.wait_over()
         finally:
             del self._channels[link]
-            channel.close()
-            with trio.CancelScope(shield=True):
-                await self._tell_end(link)
+            self._left.unpark_all()
 
-    async def _tell_end(self, link: LinkId) -> None:
+    async def _converse(
+        self, link: LinkId, channel: FrameChannel, peer: Established, address: str | None
+    ) -> None:
+        """Bring what arrives to the machine. Raises: LinkClosed, LinkLost, RemoteProtocolError, NotReady."""
+        channel.raise_limit(FRAME_BYTES_MAX_MEMBER)
+        await self._post(LinkUp(link, peer.key, peer.node_id, address, peer.bundle, channel.exporter))
         try:
-            await self._post(LinkDown(link))
-        except NotReady:
-            log.debug("group closed before its link", extra={"link": link})
+            while True:
+                await self._post(await self._receive(link, channel))
+        except RemoteProtocolError as error:
+            self._send(link, encode_message(Bye(error.fault.value, ())))
+            raise
 
-    async def _read(self, link: LinkId, channel: FrameChannel) -> None:
-        while True:
-            payload = await channel.receive()
-            message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
-            if isinstance(message, (News, Transfer)):
-                await self._post(await self._offload(partial(_with_elements, link, message)))
-            else:
-                await self._post(Received(link, message))
+    async def _receive(self, link: LinkId, channel: FrameChannel) -> Received:
+        payload = await channel.receive()
+        message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
+        if isinstance(message, (News, Transfer)):
+            return await self._offload(partial(_with_elements, link, message))
+        return Received(link, message)
+
+    async def _tell(self, event: Input) -> None:
+        """Tell the machine of an end, unless it has ended itself."""
+        try:
+            await self._post(event)
+        except NotReady:
+            log.debug("the group closed before its connection")
 
 
 def _with_elements(link: LinkId, message: News | Transfer) -> Received:

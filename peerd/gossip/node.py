@@ -8,6 +8,7 @@ from typing import TypeVar
 import trio
 
 from peerd.clock import Clock
+from peerd.errors import StoreError
 from peerd.gossip.neighbors import DialOut, Neighbors
 from peerd.gossip.offload import Offload
 from peerd.gossip.runner import GroupRunner
@@ -18,7 +19,7 @@ from protocol.authority.bundle import Bundle
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import AUTHORITY_BYTES
 from protocol.machines.connect import Established
-from protocol.machines.events import Adopt, Notice, Output
+from protocol.machines.events import Adopt, Notice, Output, Stop
 from protocol.machines.group import GroupMachine
 
 T = TypeVar("T")
@@ -95,11 +96,25 @@ class GroupNode:
         self._tell = tell
 
     async def run(self) -> None:
-        """Run until cancelled. Raises: StoreError."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._neighbors.run)
-            await trio.lowlevel.checkpoint()
-            nursery.start_soon(self.runner.run)
+        """Run until cancelled. Raises: StoreError, after which the group must be opened anew."""
+        failure = None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._neighbors.start(nursery)
+                try:
+                    await self.runner.run()
+                except StoreError as error:
+                    failure = error
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._neighbors.close()
+        if failure is not None:
+            raise failure
+
+    async def stop(self) -> None:
+        """Say goodbye to all neighbors, and wait until that is said. Raises: NotReady after the end."""
+        await self.runner.submit(Stop())
+        await self._neighbors.wait_gone()
 
     async def serve(self, channel: FrameChannel, peer: Established, slot: Slot) -> None:
         """Take over a connection that a neighbor made."""

@@ -2,27 +2,30 @@
 
 Commit, then speak. One task per group takes what waits, lets the machine handle each event inside one
 transaction, commits once in a worker thread, and only then performs the outputs, rings the bell for
-applications and answers commands. Nothing else touches machine or store while a transaction is open, so there
-are no locks: who wants to read asks (`ask`) and is answered between two turns, from what is committed.
+applications and answers commands.
 
-Events are taken one by one from a bounded inbox. Who posts waits when it is full: a neighbor that sends
-faster than this group can store is slowed by its own connection and slows nobody else.
+Machine and store belong to one turn at a time: the crank's, or that of somebody who reads (`ask`) between two
+turns of it, from what is committed. A reader runs in its own task, so that its mistakes are its own.
 
-When the store fails, the machine is ahead of the disk. The runner then raises; the group closes and is opened
-again from disk, or the daemon ends: nothing goes on with a state that cannot be trusted.
+Events are taken from a bounded inbox. Who posts waits when it is full: a neighbor that sends faster than this
+group can store is slowed by its own connection and slows nobody else.
+
+When the store fails, the machine is ahead of the disk. The crank then refuses whoever waits and raises; the
+group is opened again from disk, or the daemon ends: nothing goes on with a state that cannot be trusted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from peerd.clock import Clock
-from peerd.errors import NotReady
+from peerd.errors import NotReady, PeerdError, StoreError
 from peerd.gossip.offload import Offload
 from protocol.authority.act_set import ActSet, ActStore
 from protocol.errors import RuleError
@@ -31,44 +34,36 @@ from protocol.machines.events import Input, Output, Result, Tick
 from protocol.machines.group import GroupMachine
 
 T = TypeVar("T")
+Perform = Callable[[Sequence[Output]], None]
 
 
 @dataclass(slots=True)
-class _Answer(Generic[T]):
-    """Where a waiting task finds what became of its wish."""
+class _Answer:
+    """Where a waiting task finds what became of its command."""
 
     ready: trio.Event = field(default_factory=trio.Event)
-    value: T | None = None
-    error: RuleError | NotReady | None = None
+    value: object = None
+    error: RuleError | PeerdError | None = None
 
-    def give(self, value: T) -> None:
+    def give(self, value: object) -> None:
         self.value = value
         self.ready.set()
 
-    def refuse(self, error: RuleError | NotReady) -> None:
+    def refuse(self, error: RuleError | PeerdError) -> None:
         self.error = error
         self.ready.set()
 
-    async def wait(self) -> T:
+    async def wait(self) -> object:
         await self.ready.wait()
         if self.error is not None:
             raise self.error
-        return self.value  # type: ignore[return-value]  # T may be None itself
+        return self.value
 
 
 @dataclass(slots=True)
 class _Event:
     event: Input
-    answer: _Answer[Any] | None = None
-
-
-@dataclass(slots=True)
-class _Question(Generic[T]):
-    ask: Callable[[ActSet], T]
-    answer: _Answer[T]
-
-
-Perform = Callable[[Sequence[Output]], None]
+    answer: _Answer | None = None
 
 
 class GroupRunner:
@@ -83,28 +78,46 @@ class GroupRunner:
         self._clock = clock
         self._offload = offload
         self._perform = perform
-        self._inbox_in, self._inbox = trio.open_memory_channel[_Event | _Question[Any]](INBOX_EVENTS_MAX)
+        self._inbox_in, self._inbox = trio.open_memory_channel[_Event](INBOX_EVENTS_MAX)
+        self._turn = trio.Lock()
+        self._refusal: PeerdError | None = None
         self._closed = False
 
     async def post(self, event: Input) -> None:
-        """Hand over something that happened; waits while the inbox is full. Raises: NotReady after the end."""
+        """Hand over something that happened; waits while the inbox is full. Raises: as `refusing` says, and
+        NotReady("group-closed") after the end.
+        """
         await self._put(_Event(event))
 
     async def submit(self, command: Input) -> Any:
-        """Hand over a command and wait until its outcome is durable. Raises: RuleError, NotReady."""
-        answer: _Answer[Any] = _Answer()
+        """Hand over a command and wait until its outcome is durable. Raises: RuleError; StoreError when it
+        could not be made durable; and as `post`.
+        """
+        answer = _Answer()
         await self._put(_Event(command, answer))
         return await answer.wait()
 
     async def ask(self, question: Callable[[ActSet], T]) -> T:
-        """Read machine and store between two turns. Raises: NotReady, and RuleError as `question` does."""
-        answer: _Answer[T] = _Answer()
-        await self._put(_Question(question, answer))
-        return await answer.wait()
+        """Read machine and store between two turns of the crank. Raises: NotReady after the end, and what
+        `question` raises.
+        """
+        async with self._turn:
+            if self._closed:
+                raise _group_closed()
+            return question(self._store)
 
-    async def _put(self, item: _Event | _Question[Any]) -> None:
-        if self._closed:
-            raise _group_closed()
+    @contextmanager
+    def refusing(self, error: PeerdError) -> Iterator[None]:
+        """A time in which `run` does not run: reading goes on, and all else is told `error`."""
+        self._refusal = error
+        try:
+            yield
+        finally:
+            self._refusal = None
+
+    async def _put(self, item: _Event) -> None:
+        if self._refusal is not None:
+            raise _again(self._refusal)
         try:
             await self._inbox_in.send(item)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -114,66 +127,68 @@ class GroupRunner:
         """Turn the crank until cancelled. Raises: StoreError, after which this group must be opened anew."""
         try:
             while True:
-                await self._turn(await self._take())
+                batch = await self._take()
+                with trio.CancelScope(shield=True):  # what was taken is finished
+                    async with self._turn:
+                        await self._crank(batch)
         finally:
+            self._closed = True
             self._refuse_the_rest()
 
-    async def _take(self) -> list[_Event | _Question[Any]]:
+    async def _take(self) -> list[_Event]:
         """Wait for something to do, or for the machine's next deadline; then take all that waits."""
         due = self._machine.next_deadline(self._clock.moment())
         # A millisecond later than the deadline, so that rounding never makes it a moment before.
         with trio.CancelScope(deadline=math.inf if due is None else (due + 1) / 1000):
-            items = [await self._inbox.receive()]
-            while len(items) < CRANK_EVENTS_MAX:
+            batch = [await self._inbox.receive()]
+            while len(batch) < CRANK_EVENTS_MAX:
                 try:
-                    items.append(self._inbox.receive_nowait())
+                    batch.append(self._inbox.receive_nowait())
                 except trio.WouldBlock:
                     break
-            return items
+            return batch
         return [_Event(Tick())]
 
-    async def _turn(self, items: Sequence[_Event | _Question[Any]]) -> None:
-        events = [item for item in items if isinstance(item, _Event)]
-        if events:
-            await self._transact(events)
-        for item in items:
-            if isinstance(item, _Question):
-                self._reply(item)
-
-    async def _transact(self, events: Sequence[_Event]) -> None:
-        outputs: list[Output] = []
-        answers: list[tuple[_Answer[Any], object]] = []
-        self._store.begin()
+    async def _crank(self, batch: Sequence[_Event]) -> None:
+        """One turn."""
         try:
-            for item in events:
-                try:
-                    decided = self._machine.handle(item.event, self._clock.moment(), self._store)
-                except RuleError as error:
-                    if item.answer is None:
-                        raise
-                    item.answer.refuse(error)
-                    continue
-                outputs += decided
+            outputs, answers = await self._transact(batch)
+        except BaseException as error:
+            self._closed = True
+            for item in batch:
                 if item.answer is not None:
-                    answers.append((item.answer, _result(decided)))
-            with trio.CancelScope(shield=True):
-                await self._offload(self._store.commit)
-        except BaseException:
-            self._store.rollback()
+                    item.answer.refuse(_again(error) if isinstance(error, StoreError) else _group_closed())
             raise
         self._perform(outputs)
         for answer, value in answers:
             answer.give(value)
 
-    def _reply(self, item: _Question[Any]) -> None:
+    async def _transact(self, batch: Sequence[_Event]) -> tuple[list[Output], list[tuple[_Answer, object]]]:
+        """Decide all events and make the outcome durable. What a rule refuses changes nothing and is told at
+        once.
+        """
+        outputs: list[Output] = []
+        answers: list[tuple[_Answer, object]] = []
+        self._store.begin()
         try:
-            item.answer.give(item.ask(self._store))
-        except RuleError as error:
-            item.answer.refuse(error)
+            for item in batch:
+                try:
+                    decided = self._machine.handle(item.event, self._clock.moment(), self._store)
+                except RuleError as error:
+                    assert item.answer is not None, item.event
+                    item.answer.refuse(error)
+                    continue
+                outputs += decided
+                if item.answer is not None:
+                    answers.append((item.answer, _result(decided)))
+            await self._offload(self._store.commit)
+        except BaseException:
+            self._store.rollback()
+            raise
+        return outputs, answers
 
     def _refuse_the_rest(self) -> None:
         """Nobody waits for ever: what was not handled when the group closed is refused."""
-        self._closed = True
         while True:
             try:
                 item = self._inbox.receive_nowait()
@@ -190,3 +205,8 @@ def _result(outputs: Sequence[Output]) -> object:
 
 def _group_closed() -> NotReady:
     return NotReady("the group is being closed on this node", code="group-closed")
+
+
+def _again(error: PeerdError) -> PeerdError:
+    """The same error for one more task: one that is raised twice would mix up where it came from."""
+    return type(error)(error.detail, code=error.code, hint=error.hint)

@@ -19,6 +19,7 @@ from protocol.authority.bundle import decode_untrusted_bundle, make_bundle
 from protocol.authority.grants import Grant
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.authority.view import View
+from protocol.credentials.addresses import check_address
 from protocol.credentials.documents import read_identity_document
 from protocol.credentials.keys import PublicKey
 from protocol.credentials.names import PeerName, parse_peer_name
@@ -58,8 +59,9 @@ class CredentialCases:
         return schema.CredentialIssued(credential=self._shown(opened, admitted.grant), invitation=xml)
 
     def _addresses(self, opened: OpenGroup) -> list[str]:
-        """Where the invited can ask: here, and at our neighbors."""
-        return list(dict.fromkeys((*self._registry.environment.listens, *opened.machine.links.referrals())))
+        """Where the invited can ask: here, and where our neighbors say they are, if that is an address."""
+        told = (*self._registry.environment.reachable, *opened.machine.links.referrals())
+        return [address for address in dict.fromkeys(told) if _is_address(address)]
 
     def _shown(self, opened: OpenGroup, grant: Grant) -> schema.Credential:
         at_s = self._registry.environment.clock.moment().utc_s
@@ -121,6 +123,15 @@ class CredentialCases:
             addresses=list(invitation.addresses),
             own=str(leaf.peer_name) in own,
         )
+
+
+def _is_address(text: str) -> bool:
+    """Whether what a neighbor told of itself can stand in an invitation."""
+    try:
+        check_address(text)
+    except RuleError:
+        return False
+    return True
 
 
 def _position(grant: Grant) -> str:

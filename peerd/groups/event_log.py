@@ -1,7 +1,8 @@
 """The event logs of all open groups, read as one.
 
-A cursor is a position in each group's log: the base64url of a canonical map from group authority (40 hex
-digits) to the number of the last event read. A group that a cursor does not name is read from its start.
+A cursor is a position in each log: the base64url of a canonical map from the node id under which a group is
+open (32 hex digits, drawn anew with each log) to the number of the last event read. A log that a cursor does
+not name is read from its start; one that is gone leaves the cursor.
 """
 
 from __future__ import annotations
@@ -25,35 +26,34 @@ class GroupEvents:
     """Reads what is committed; nothing here waits."""
 
     def __init__(self, stores: Callable[[], Mapping[str, tuple[str, ActStore]]]) -> None:
-        """`stores` gives, by group authority in hex, each open group's name and store."""
+        """`stores` gives, by node id in hex, each open group's name and store."""
         self._stores = stores
 
     def start(self) -> str:
         """The position before the oldest event kept."""
-        return _write(
-            {authority: store.first_event() - 1 for authority, (_, store) in self._stores().items()}
-        )
+        return _write({node_id: store.first_event() - 1 for node_id, (_, store) in self._stores().items()})
 
     def end(self) -> str:
         """The position after the newest event."""
-        return _write({authority: store.last_event() for authority, (_, store) in self._stores().items()})
+        return _write({node_id: store.last_event() for node_id, (_, store) in self._stores().items()})
 
     def after(self, cursor: str, limit: int) -> EventPage:
         """Up to `limit` events after `cursor`, by time. Raises: RuleError(invalid-argument)."""
-        read = _read(cursor)
+        before, read = _read(cursor), dict[str, int]()
         lagged = False
         found: list[tuple[int, str, LoggedEvent, str]] = []
-        for authority, (name, store) in self._stores().items():
-            since, first = read.get(authority, 0), store.first_event()
-            if since < first - 1:
-                lagged, since = lagged or since > 0, first - 1
-            read[authority] = since
-            found += [(event.at_ms, authority, event, name) for event in store.events_after(since, limit)]
+        for node_id, (name, store) in self._stores().items():
+            # A log put back from a backup may be shorter than it was.
+            since, oldest = min(before.get(node_id, 0), store.last_event()), store.first_event() - 1
+            lagged = lagged or since < oldest
+            read[node_id] = max(since, oldest)
+            events_here = store.events_after(read[node_id], limit)
+            found += [(event.at_ms, node_id, event, name) for event in events_here]
         # Numbers of one group must stay in order even where a clock went back between two of them.
         found.sort(key=lambda one: (one[0], one[1], one[2].number))
         events = []
-        for authority, event, name in _in_number_order(found, read)[:limit]:
-            read[authority] = event.number
+        for node_id, event, name in _in_number_order(found, read)[:limit]:
+            read[node_id] = event.number
             events.append(_render(event, name, _write(read)))
         return EventPage(events, _write(read), lagged)
 
@@ -64,10 +64,10 @@ def _in_number_order(
     """The events by time, but those of one group by number: each place in the order takes its group's next
     one.
     """
-    waiting: dict[str, list[tuple[LoggedEvent, str]]] = {authority: [] for authority in read}
-    for _, authority, event, name in sorted(found, key=lambda one: one[2].number):
-        waiting[authority].append((event, name))
-    return [(authority, *waiting[authority].pop(0)) for _, authority, _, _ in found]
+    waiting: dict[str, list[tuple[LoggedEvent, str]]] = {node_id: [] for node_id in read}
+    for _, node_id, event, name in sorted(found, key=lambda one: one[2].number):
+        waiting[node_id].append((event, name))
+    return [(node_id, *waiting[node_id].pop(0)) for _, node_id, _, _ in found]
 
 
 def _render(event: LoggedEvent, group: str, cursor: str) -> schema.Event:

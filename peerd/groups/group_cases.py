@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from peerd.control import schema
 from peerd.control.schema import time_at_ms
-from peerd.errors import Conflict
 from peerd.groups import invitations
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
@@ -25,7 +24,7 @@ from protocol.credentials.names import check_classifier, check_comment, check_fr
 from protocol.credentials.recovery import format_recovery_key
 from protocol.errors import RuleError
 from protocol.ids import AUTHORITY_BYTES
-from protocol.machines.events import Adopt, Connect, Disconnect, SetProperties
+from protocol.machines.events import Connect, Disconnect, SetProperties
 from protocol.peer_time import Moment, hlc_ms
 
 _TOKEN_BYTES = 16
@@ -153,13 +152,6 @@ class GroupCases:
             addresses=tuple(dict.fromkeys((*addresses, *invitation.addresses))),
             only=wish.only,
         )
-        known = self._known(entry)
-        if known is not None and known.state is GroupState.OPEN:
-            opened = self._registry.ready(known.group_name)
-            await opened.node.runner.submit(Adopt(bundle, "invitation"))
-            if entry.addresses:
-                await opened.node.runner.submit(Connect(entry.addresses, entry.only))
-            return await self._summaries.of_open(opened)
         return await self._summaries.of_open(await self._registry.admit(entry, bundle, "invitation"))
 
     async def _join_by_name(
@@ -176,31 +168,15 @@ class GroupCases:
             addresses=addresses,
             only=wish.only,
         )
-        known = self._known(entry)
-        if known is not None and known.state is GroupState.OPEN:
-            opened = self._registry.ready(known.group_name)
-            if addresses:
-                await opened.node.runner.submit(Connect(addresses, wish.only))
-            return await self._summaries.of_open(opened)
-        if known is not None:
-            entry = msgspec.structs.replace(
-                entry, addresses=tuple(dict.fromkeys((*known.addresses, *addresses)))
-            )
-        if not entry.addresses:
-            raise RuleError(
-                "invalid-argument", "an address of a member is needed", hint="add --address HOST:PORT"
-            )
-        await self._registry.wait_for(entry)
-        return self._summaries.of_joining(entry)
+        return await self._sought(entry)
 
-    def _known(self, entry: CatalogueEntry) -> CatalogueEntry | None:
-        known = self._registry.by_authority(entry.authority)
-        if known is not None and known.identity != entry.identity:
-            raise Conflict(
-                f"this node takes part in {known.group_name} as {known.identity} already",
-                hint=f"peerd group delete {known.group_name}, or join with that identity",
-            )
-        return known
+    async def _sought(self, entry: CatalogueEntry) -> schema.Group:
+        found = await self._registry.seek(entry)
+        if isinstance(found, CatalogueEntry):
+            return self._summaries.of_joining(found)
+        if entry.addresses:
+            await found.node.runner.submit(Connect(entry.addresses, entry.only))
+        return await self._summaries.of_open(found)
 
     # --- links ----------------------------------------------------------------------------------------------
 
@@ -213,10 +189,7 @@ class GroupCases:
             )
         entry = self._registry.find(name)
         if entry.state is GroupState.JOINING:
-            merged = addresses if wish.only else tuple(dict.fromkeys((*entry.addresses, *addresses)))
-            entry = msgspec.structs.replace(entry, addresses=merged, only=wish.only)
-            await self._registry.wait_for(entry)
-            return self._summaries.of_joining(entry)
+            return await self._sought(replace(entry, addresses=addresses, only=wish.only))
         opened = self._registry.ready(name)
         await opened.node.runner.submit(Connect(addresses, wish.only))
         return await self._summaries.of_open(opened)
@@ -229,9 +202,7 @@ class GroupCases:
 
     async def delete_group(self, name: str) -> schema.GroupDeleted:
         """Forget a group and its data here."""
-        entry = self._registry.find(name)
-        await self._registry.remove(entry)
-        return schema.GroupDeleted(group=entry.group_name)
+        return schema.GroupDeleted(group=(await self._registry.remove(name)).group_name)
 
     # --- properties -----------------------------------------------------------------------------------------
 

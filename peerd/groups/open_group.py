@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
+from peerd.errors import NotReady, StoreFull
 from peerd.gossip.node import GroupNode
 from peerd.groups.environment import Environment
+from peerd.paths import remove_durably
 from peerd.store.daemon_store import CatalogueEntry
 from peerd.store.group_store import GroupStore
-from protocol.authority.acts import Act
-from protocol.authority.elements import Element
+from protocol.authority.founding import Founding
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import NODE_ID_BYTES
-from protocol.machines.events import Notice
+from protocol.machines.events import Adopt, Connect
 from protocol.machines.group import GroupMachine
 from protocol.machines.issue import keep_chain
 from protocol.peer_time import Moment
 
-log = logging.getLogger(__name__)
+GOODBYE_S_MAX = 3.0  # to tell all neighbors and hear their end: a little more than one channel takes to close
 
 _NODE_ID = "node_id"
 
@@ -34,8 +35,8 @@ class OpenGroup:
     entry: CatalogueEntry
     node: GroupNode
     store: GroupStore
-    scope: trio.CancelScope
-    ended: trio.Event
+    _scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    _ended: trio.Event = field(default_factory=trio.Event)
 
     @property
     def machine(self) -> GroupMachine:
@@ -45,41 +46,72 @@ class OpenGroup:
     async def run(self) -> None:
         """Run until `close`. Raises: StoreError, when nothing of this group can be trusted any more."""
         try:
-            with self.scope:
+            with self._scope:
                 await self.node.run()
         finally:
             self.store.close()
-            self.ended.set()
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Say goodbye to the neighbors, for as long as that may take."""
+        with trio.move_on_after(GOODBYE_S_MAX):
+            try:
+                await self.node.stop()
+            except (NotReady, StoreFull):
+                return  # it has ended already
 
     async def close(self) -> None:
-        """Stop the group's tasks and let go of its store."""
-        self.scope.cancel()
-        await self.ended.wait()
+        """Say goodbye, stop the group's tasks and let go of its store."""
+        await self.stop()
+        self._scope.cancel()
+        await self._ended.wait()
 
 
-def make_store(
+def found_store(path: Path, founding: Founding, *, draw: Callable[[int], bytes]) -> None:
+    """Make the file of a group that is founded here. All of it is durable on return. Raises: StoreError."""
+    with _new_store(path, draw(NODE_ID_BYTES)) as store:
+        for element in founding.elements:
+            store.put(element.id, element.raw)
+        keep_chain(founding.last, store)
+
+
+def joined_store(
     path: Path,
-    *,
-    draw: Callable[[int], bytes],
-    elements: Iterable[Element] = (),
-    signed: Act | None = None,
+    own: PrivateKey,
+    adopt: Adopt,
+    connect: Connect,
+    environment: Environment,
+    now: Moment,
 ) -> None:
-    """Make a group's file: a node id of its own, and a founder's first elements. All of it, or none, is
-    durable on return.
-
-    `signed` is the last of them, where this store is to go on signing as the root.
+    """Make the file of a group that this node joins: with its evidence, and with whom to call. All of it is
+    durable on return, so that no crash leaves a group that knows nobody. Raises: StoreError.
     """
+    node_id = environment.draw(NODE_ID_BYTES)
+    with _new_store(path, node_id) as store:
+        machine = GroupMachine(adopt.bundle.gid, own, node_id=node_id, rng=environment.rng)
+        machine.load(now, store)
+        for event in (adopt, connect):
+            machine.handle(event, now, store)  # whatever it wants to say, it will want again when it runs
+
+
+@contextmanager
+def _new_store(path: Path, node_id: bytes) -> Iterator[GroupStore]:
+    """A group's file in the making, in one transaction; what a crash left under its name is removed."""
+    remove_store(path)
     store = GroupStore(path)
     try:
         store.begin()
-        store.set_setting(_NODE_ID, draw(NODE_ID_BYTES))
-        for element in elements:
-            store.put(element.id, element.raw)
-        if signed is not None:
-            keep_chain(signed, store)
+        store.set_setting(_NODE_ID, node_id)
+        yield store
         store.commit()
     finally:
         store.close()
+
+
+def remove_store(path: Path) -> None:
+    """Remove a group's file, if it is there, with what the database keeps beside it. Raises: StoreError."""
+    for suffix in ("", "-wal", "-shm"):
+        remove_durably(path.with_name(path.name + suffix))
 
 
 def open_group(
@@ -88,9 +120,12 @@ def open_group(
     own: PrivateKey,
     environment: Environment,
     now: Moment,
-    tell: Callable[[OpenGroup, Notice], None],
+    ring: Callable[[], None],
 ) -> OpenGroup:
-    """Open a group from its file and read everything back. Raises: StoreError."""
+    """Open a group from its file and read everything back; `ring` is called after events are durable.
+
+    Raises: StoreError.
+    """
     assert entry.gid is not None
     store = GroupStore(path, make=False)
     try:
@@ -101,13 +136,12 @@ def open_group(
     except BaseException:
         store.close()
         raise
-    group: OpenGroup
-
-    def told(notice: Notice) -> None:
-        tell(group, notice)
-
     node = GroupNode(
-        machine, store, dial=environment.dial, clock=environment.clock, offload=environment.offload, tell=told
+        machine,
+        store,
+        dial=environment.dial,
+        clock=environment.clock,
+        offload=environment.offload,
+        tell=lambda _: ring(),
     )
-    group = OpenGroup(entry, node, store, trio.CancelScope(), trio.Event())
-    return group
+    return OpenGroup(entry, node, store)

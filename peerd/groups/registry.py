@@ -2,44 +2,53 @@
 
 The catalogue is the truth: a group is in it before anything of the group runs, and out of it before its file
 goes. A group is `joining` while its genesis is not known (then a task asks for our credential), and `open`
-from then on.
+from then on. One change of the list is made at a time.
+
+A group whose disk is full is opened again from what is on the disk, and can be read; some seconds later it
+runs again. Any other failure of a store ends the daemon.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import trio
+from msgspec.structs import replace
 
-from peerd.errors import NotFound, NotReady
+from peerd.errors import ConfigError, Conflict, NotFound, NotReady, StoreFull
 from peerd.gossip.node import GroupNode
+from peerd.groups import invitations
 from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
-from peerd.groups.open_group import OpenGroup, make_store, open_group
+from peerd.groups.open_group import OpenGroup, found_store, joined_store, open_group, remove_store
 from peerd.identities import Identities
 from peerd.lookup import find_name
-from peerd.paths import Home, remove_durably
+from peerd.paths import Home
 from peerd.root_keys import RootKeys
 from peerd.store.daemon_store import CatalogueEntry, DaemonStore, GroupState
 from protocol.authority.bundle import Bundle
 from protocol.authority.founding import Founding
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
-from protocol.ids import NODE_ID_BYTES
-from protocol.machines.events import Adopt, Connect, Notice, Stop
+from protocol.limits import KNOWN_ADDRESSES_MAX
+from protocol.machines.events import Adopt, Connect
+
+DISK_FULL_PAUSE_S = 5.0  # arbitrary: long enough not to wear the disk, short enough not to be noticed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Joining:
-    """A group that this node wants to join; `wake` makes it ask at once."""
+    """A group that this node wants to join, and the identity under which."""
 
     entry: CatalogueEntry
+    own: PrivateKey
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    wake: trio.Event = field(default_factory=trio.Event)
 
 
 class Registry:
@@ -52,67 +61,89 @@ class Registry:
         identities: Identities,
         root_keys: RootKeys,
         environment: Environment,
-        tell: Callable[[OpenGroup, Notice], None],
+        ring: Callable[[], None],
     ) -> None:
-        """`tell` hears of every durable notice."""
+        """`ring` is called when events have become durable."""
         self.environment = environment
         self.identities = identities
         self._home = home
         self._catalogue = catalogue
         self._root_keys = root_keys
-        self._tell = tell
+        self._ring = ring
         self._open: dict[bytes, OpenGroup] = {}
         self._joining: dict[bytes, Joining] = {}
+        self._changing = trio.Lock()
         self._nursery: trio.Nursery | None = None
 
-    async def open_all(self) -> None:
-        """Open what the catalogue holds; nothing of it runs yet. Raises: StoreError,
-        RuleError(no-key-access).
-        """
-        for entry in self._catalogue.groups():
-            await self._open_one(entry)
+    # --- running --------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Run what is open, and what is opened later, until cancelled. Raises: StoreError."""
+    async def open_all(self) -> None:
+        """Open what the catalogue holds; nothing of it runs yet. Raises: StoreError, ConfigError."""
+        for entry in self._catalogue.groups():
+            try:
+                own = self.identities.private_key(entry.identity)
+            except RuleError as error:
+                raise ConfigError(
+                    f"{entry.group_name} cannot be opened: {error.detail}", hint=error.hint
+                ) from None
+            if entry.state is GroupState.JOINING:
+                self._joining[entry.authority] = Joining(entry, own)
+            else:
+                self._open[entry.authority] = await self._opened(entry, own)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run what is open, and what is opened later, until cancelled. Raises: StoreError, in a group."""
         async with trio.open_nursery() as self._nursery:
-            for authority in (*self._joining, *self._open):
-                self._launch(authority)
+            for joining in self._joining.values():
+                self._nursery.start_soon(self._join, joining)
+            for group in self._open.values():
+                self._launch(group)
+            task_status.started()
             await trio.sleep_forever()
 
     async def stop(self) -> None:
-        """Tell all neighbors that this node is leaving."""
-        for group in self.open_groups():
-            await group.node.runner.submit(Stop())
+        """Say goodbye to all neighbors of all groups."""
+        async with trio.open_nursery() as nursery:
+            for group in self._open.values():
+                nursery.start_soon(group.stop)
 
-    async def _open_one(self, entry: CatalogueEntry) -> None:
-        if entry.state is GroupState.JOINING:
-            self._joining[entry.authority] = Joining(entry)
-            return
+    def close(self) -> None:
+        """Let go of the stores of groups that do not run."""
+        for group in self._open.values():
+            group.store.close()
+
+    async def _opened(self, entry: CatalogueEntry, own: PrivateKey) -> OpenGroup:
         assert entry.gid is not None
-        own = self.identities.private_key(entry.identity)
         now = self.environment.clock.moment()
-        self._open[entry.authority] = await self.environment.offload(
-            partial(open_group, self._path(entry.gid), entry, own, self.environment, now, self._tell)
+        return await self.environment.offload(
+            partial(open_group, self._path(entry.gid), entry, own, self.environment, now, self._ring)
         )
 
-    def _launch(self, authority: bytes) -> None:
+    def _launch(self, group: OpenGroup) -> None:
         assert self._nursery is not None
-        if (group := self._open.get(authority)) is not None:
-            group.machine.links.listens = self.environment.listens
-            self._nursery.start_soon(group.run)
-        else:
-            self._nursery.start_soon(self._join, self._joining[authority])
+        group.machine.links.listens = self.environment.reachable
+        self._nursery.start_soon(self._run, group)
 
-    def root_key(self, group: OpenGroup) -> PrivateKey:
-        """The group's root key, if this home holds it. Raises: RuleError(no-key-access)."""
-        root = group.machine.members.view.root
-        if root is None or not self._root_keys.held(root.gid):
-            raise RuleError(
-                "no-key-access",
-                "the root key of this group is not in this home",
-                hint="do it on the machine that holds it, as a rule the one where the group was created",
+    async def _run(self, group: OpenGroup) -> None:
+        """Run a group until it is closed. Raises: StoreError."""
+        while True:
+            try:
+                await group.run()
+                return
+            except StoreFull as error:
+                full = error
+            log.error(
+                "no space left",
+                extra={"group": group.entry.group_name, "detail": full.detail, "hint": full.hint},
             )
-        return self._root_keys.load(root.gid, root.grc)
+            async with self._changing:
+                if self._open.get(group.entry.authority) is not group:
+                    return
+                group = await self._opened(group.entry, group.machine.own)
+                group.machine.links.listens = self.environment.reachable
+                self._open[group.entry.authority] = group
+            with group.node.runner.refusing(full):
+                await trio.sleep(DISK_FULL_PAUSE_S)
 
     def _path(self, gid: bytes) -> Path:
         return self._home.groups / f"{gid.hex()}.db"
@@ -120,21 +151,22 @@ class Registry:
     # --- finding --------------------------------------------------------------------------------------------
 
     def nodes(self) -> Mapping[bytes, GroupNode]:
-        """The open groups by authority (20 bytes)."""
-        return {authority: group.node for authority, group in self._open.items()}
+        """The groups that take links now, by authority (20 bytes)."""
+        return {
+            authority: group.node for authority, group in self._open.items() if group.machine.dialling.online
+        }
 
     def open_groups(self) -> list[OpenGroup]:
         """The open groups, by name."""
         return sorted(self._open.values(), key=lambda group: group.entry.group_name)
 
-    def joining(self) -> list[Joining]:
+    def joining(self) -> list[CatalogueEntry]:
         """The groups that wait for their genesis, by name."""
-        return sorted(self._joining.values(), key=lambda one: one.entry.group_name)
+        return sorted((one.entry for one in self._joining.values()), key=lambda entry: entry.group_name)
 
     def entries(self) -> list[CatalogueEntry]:
         """All groups, by name."""
-        entries = [group.entry for group in self._open.values()]
-        entries += [joining.entry for joining in self._joining.values()]
+        entries = [*(group.entry for group in self._open.values()), *self.joining()]
         return sorted(entries, key=lambda entry: entry.group_name)
 
     def find(self, text: str) -> CatalogueEntry:
@@ -147,95 +179,167 @@ class Registry:
             )
         return entries[name]
 
-    def open_group(self, text: str) -> OpenGroup | None:
-        """The open group that a person means; None while it is still joining. Raises: as `find`."""
-        return self._open.get(self.find(text).authority)
-
     def ready(self, text: str) -> OpenGroup:
         """The open group that a person means. Raises: as `find`, and NotReady while it is joining."""
-        group = self.open_group(text)
+        entry = self.find(text)
+        group = self._open.get(entry.authority)
         if group is None:
             raise NotReady(
-                f"no credential of ours has arrived in {self.find(text).group_name} yet",
+                f"no credential of ours has arrived in {entry.group_name} yet",
                 hint="peerd group show says what is being tried",
             )
         return group
 
-    def by_authority(self, authority: bytes) -> CatalogueEntry | None:
-        """The group of this authority (20 bytes), if it is known."""
-        return next((entry for entry in self.entries() if entry.authority == authority), None)
-
-    def waiting(self, authority: bytes) -> Joining | None:
-        """The group of this authority while it is joining."""
-        return self._joining.get(authority)
+    def root_key(self, group: OpenGroup) -> PrivateKey:
+        """The group's root key, if this home holds it. Raises: RuleError(no-key-access)."""
+        root = group.machine.members.view.root
+        if root is None or not self._root_keys.held(root.gid):
+            raise RuleError(
+                "no-key-access",
+                "the root key of this group is not in this home",
+                hint="do it on the machine that holds it, as a rule the one where the group was created",
+            )
+        return self._root_keys.load(root.gid, root.grc)
 
     # --- changing -------------------------------------------------------------------------------------------
 
     async def found(self, entry: CatalogueEntry, founding: Founding, grc: PrivateKey) -> OpenGroup:
         """Open a group that is founded here: first its root key is durable, then its acts, then its place in
-        the catalogue.
+        the catalogue. Raises: RuleError, StoreError.
         """
         assert entry.gid is not None
-        self._root_keys.save(entry.gid, grc)
-        make = partial(
-            make_store,
-            self._path(entry.gid),
-            draw=self.environment.draw,
-            elements=founding.elements,
-            signed=founding.last,
-        )
-        await self.environment.offload(make)
-        return await self._enter(entry)
+        async with self._changing:
+            own = self.identities.private_key(entry.identity)
+            self._root_keys.save(entry.gid, grc)
+            make = partial(found_store, self._path(entry.gid), founding, draw=self.environment.draw)
+            try:
+                await self.environment.offload(make)
+            except BaseException:
+                self._root_keys.remove(entry.gid)
+                raise
+            return await self._enter(entry, own)
 
     async def admit(self, entry: CatalogueEntry, bundle: Bundle, how: str) -> OpenGroup:
-        """Open a group on the evidence of our own credential."""
-        assert entry.gid == bundle.gid
-        await self.environment.offload(
-            partial(make_store, self._path(bundle.gid), draw=self.environment.draw)
-        )
-        group = await self._enter(entry)
+        """Take part on the evidence of our own credential, in a new group or in one that is here already.
+
+        Raises: RuleError, Conflict, StoreError.
+        """
+        async with self._changing:
+            self._check_identity(entry)
+            group = self._open.get(entry.authority)
+            if group is None:
+                return await self._admit(entry, self.identities.private_key(entry.identity), bundle, how)
         await group.node.runner.submit(Adopt(bundle, how))
-        await group.node.runner.submit(Connect(entry.addresses, entry.only))
+        if entry.addresses:
+            await group.node.runner.submit(Connect(entry.addresses, entry.only))
         return group
 
-    async def _enter(self, entry: CatalogueEntry) -> OpenGroup:
+    async def _admit(self, entry: CatalogueEntry, own: PrivateKey, bundle: Bundle, how: str) -> OpenGroup:
+        assert entry.gid == bundle.gid
+        make = partial(
+            joined_store,
+            self._path(bundle.gid),
+            own,
+            Adopt(bundle, how),
+            Connect(entry.addresses, entry.only),
+            self.environment,
+            self.environment.clock.moment(),
+        )
+        await self.environment.offload(make)
+        group = await self._enter(entry, own)
+        self._ring()
+        return group
+
+    async def _enter(self, entry: CatalogueEntry, own: PrivateKey) -> OpenGroup:
+        """Let a group whose file has been made be one of ours."""
         self._catalogue.put_group(entry)
-        await self._open_one(entry)
-        self._joining.pop(entry.authority, None)
-        self._launch(entry.authority)
-        return self._open[entry.authority]
-
-    async def wait_for(self, entry: CatalogueEntry) -> None:
-        """Begin to ask for our credential in a group of which only the name is known, or ask elsewhere."""
-        if (before := self._joining.pop(entry.authority, None)) is not None:
-            before.scope.cancel()
-        self._catalogue.put_group(entry)
-        await self._open_one(entry)
-        self._launch(entry.authority)
-
-    async def _join(self, joining: Joining) -> None:
-        entry = joining.entry
-        with joining.scope:
-            bundle = await fetch_credential(
-                entry.authority,
-                self.identities.private_key(entry.identity),
-                self.environment.draw(NODE_ID_BYTES),
-                entry.addresses,
-                self.environment,
-                joining.wake,
-            )
-            opened = msgspec.structs.replace(entry, gid=bundle.gid, state=GroupState.OPEN)
-            with trio.CancelScope(shield=True):
-                await self.admit(opened, bundle, "pickup")
-
-    async def remove(self, entry: CatalogueEntry) -> None:
-        """Forget a group: its tasks, its place in the catalogue, its file and root key here."""
+        group = self._open[entry.authority] = await self._opened(entry, own)
         if (joining := self._joining.pop(entry.authority, None)) is not None:
             joining.scope.cancel()
-        if (group := self._open.pop(entry.authority, None)) is not None:
-            await group.close()
-        self._catalogue.remove_group(entry.authority)
-        if entry.gid is not None:
-            self._root_keys.remove(entry.gid)
-            for suffix in ("", "-wal", "-shm"):
-                remove_durably(self._path(entry.gid).with_name(f"{entry.gid.hex()}.db{suffix}"))
+        self._launch(group)
+        return group
+
+    async def seek(self, entry: CatalogueEntry) -> OpenGroup | CatalogueEntry:
+        """Ask for our credential in a group of which only the name is known, or ask at more addresses.
+
+        The group where it is open already, else what is being sought now. Raises: RuleError, Conflict,
+        StoreError.
+        """
+        async with self._changing:
+            self._check_identity(entry)
+            if (group := self._open.get(entry.authority)) is not None:
+                return group
+            before = self._joining.get(entry.authority)
+            if before is not None:
+                entry = _merged(before.entry, entry)
+                if entry == before.entry:
+                    return entry
+            if not entry.addresses:
+                raise RuleError(
+                    "invalid-argument", "an address of a member is needed", hint="add --address HOST:PORT"
+                )
+            joining = Joining(entry, self.identities.private_key(entry.identity))
+            self._catalogue.put_group(entry)
+            if before is not None:
+                before.scope.cancel()
+            self._joining[entry.authority] = joining
+            assert self._nursery is not None
+            self._nursery.start_soon(self._join, joining)
+            return entry
+
+    def _check_identity(self, entry: CatalogueEntry) -> None:
+        """A group is open under one identity at a time. Raises: Conflict."""
+        known = next((one for one in self.entries() if one.authority == entry.authority), None)
+        if known is not None and known.identity != entry.identity:
+            raise Conflict(
+                f"this node takes part in {known.group_name} as {known.identity} already",
+                hint=f"peerd group delete {known.group_name}, or join with that identity",
+            )
+
+    async def _join(self, joining: Joining) -> None:
+        """Ask until our credential is there, then open the group."""
+        entry = joining.entry
+        with joining.scope:
+            while True:
+                bundle = await fetch_credential(
+                    entry.authority, joining.own, entry.addresses, self.environment
+                )
+                opened = replace(
+                    entry,
+                    gid=bundle.gid,
+                    group_name=invitations.group_name(bundle),
+                    state=GroupState.OPEN,
+                )
+                try:
+                    async with self._changing:
+                        with trio.CancelScope(shield=True):
+                            await self._admit(opened, joining.own, bundle, "pickup")
+                    return
+                except StoreFull as error:
+                    log.error("no space left", extra={"group": entry.group_name, "detail": error.detail})
+                await trio.sleep(DISK_FULL_PAUSE_S)
+
+    async def remove(self, text: str) -> CatalogueEntry:
+        """Forget a group: its tasks, its place in the catalogue, its file and root key here. Raises: as
+        `find`, and StoreError.
+        """
+        async with self._changing:
+            entry = self.find(text)
+            if (joining := self._joining.pop(entry.authority, None)) is not None:
+                joining.scope.cancel()
+            if (group := self._open.pop(entry.authority, None)) is not None:
+                await group.close()
+            self._catalogue.remove_group(entry.authority)
+            if entry.gid is not None:
+                self._root_keys.remove(entry.gid)
+                remove_store(self._path(entry.gid))
+            return entry
+
+
+def _merged(before: CatalogueEntry, wish: CatalogueEntry) -> CatalogueEntry:
+    """What is sought after one more wish: its addresses beside those of before, or alone if it says so."""
+    if not wish.addresses:
+        return before
+    addresses = wish.addresses if wish.only else (*before.addresses, *wish.addresses)
+    newest = tuple(dict.fromkeys(addresses))[-KNOWN_ADDRESSES_MAX:]
+    return replace(before, addresses=newest, only=wish.only)

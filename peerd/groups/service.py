@@ -41,7 +41,7 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
 
     def _stores(self) -> Mapping[str, tuple[str, ActStore]]:
         groups = self._registry.open_groups()
-        return {group.entry.authority.hex(): (group.entry.group_name, group.store) for group in groups}
+        return {group.machine.node_id.hex(): (group.entry.group_name, group.store) for group in groups}
 
     @property
     def events(self) -> GroupEvents:

@@ -30,7 +30,7 @@ class Summaries:
 
     async def all(self) -> list[schema.Group]:
         """All groups, by name."""
-        found = [self.of_joining(one.entry) for one in self._registry.joining()]
+        found = [self.of_joining(entry) for entry in self._registry.joining()]
         found += [await self.of_open(opened) for opened in self._registry.open_groups()]
         return sorted(found, key=lambda group: group.group)
 
@@ -93,7 +93,7 @@ class Summaries:
 
     async def findings(self) -> list[schema.Finding]:
         """What is not as it should be, in every group, each with the command that mends it."""
-        findings = [_waiting(joining.entry) for joining in self._registry.joining()]
+        findings = [_waiting(entry) for entry in self._registry.joining()]
         for opened in self._registry.open_groups():
             findings += await opened.node.runner.ask(partial(self._group_findings, opened))
         return findings

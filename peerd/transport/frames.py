@@ -72,6 +72,7 @@ class FrameChannel:
         self._waiting = trio.CancelScope()
         self._arrived: deque[bytes] = deque()
         self._fault: RemoteProtocolError | None = None
+        self._over_and_out = trio.Event()
 
     @property
     def exporter(self) -> bytes:
@@ -143,7 +144,12 @@ class FrameChannel:
             self._over(LinkClosed, "the task of the link was stopped")
             self._outbox.clear()
             self._outbox_bytes = 0
+            self._over_and_out.set()
             await self._connection.aclose()
+
+    async def wait_over(self) -> None:
+        """Wait until `run` has said everything that it will say."""
+        await self._over_and_out.wait()
 
     async def _write_queued(self) -> None:
         """Return when the channel is closing and nothing is left."""

@@ -44,7 +44,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "control.schema": ("peerd.control.schema", "peerd.control.limits", "peerd.control.operations"),
     "control.client": ("peerd.control.client", "peerd.client"),
     "cli": ("peerd.cli", "peerd.__main__"),
-    "daemon": ("peerd.daemon",),
+    "daemon": ("peerd.daemon", "peerd.supervisor"),
     "demo": ("peerd.demo",),
 }
 
