@@ -47,4 +47,4 @@ def demo(nodes: int, keep: bool) -> None:
     """Start real daemons on this machine, and tell the whole story as it happens."""
     from peerd.demo.story import run as run_demo
 
-    raise click.exceptions.Exit(run_demo(nodes=nodes, keep=keep))
+    raise click.exceptions.Exit(run_demo(nodes=nodes, keep=keep, tell=click.echo))

@@ -11,8 +11,6 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import click
-
 from peerd.clock import calendar_ms, pause, steady_s
 from peerd.control import schema
 from peerd.control.client import ClientError
@@ -29,6 +27,7 @@ class Story:
     """The nodes, the group, and what has happened so far. Milliseconds are of the steady clock."""
 
     nodes: list[LocalNode]
+    tell: Callable[[str], None]
     group: str = ""
     names: dict[str, str] = field(default_factory=dict)
     documents: dict[str, str] = field(default_factory=dict)
@@ -41,11 +40,11 @@ class Story:
 
     def say(self, text: str) -> None:
         """One line of the story, with the seconds since it began."""
-        click.echo(f"{steady_s() - self.begun:7.2f} s  {text}")
+        self.tell(f"{steady_s() - self.begun:7.2f} s  {text}")
 
     def chapter(self, title: str) -> None:
         """A heading."""
-        click.echo(f"\n{title}")
+        self.tell(f"\n{title}")
 
     def took(self, who: str, what: str, since: float, at: float) -> None:
         """Note how long a pickup took, and tell it."""
@@ -54,18 +53,18 @@ class Story:
         self.say(f"{who}: {what}, in use after {milliseconds:.0f} ms")
 
 
-def run(*, nodes: int, keep: bool) -> int:
+def run(*, nodes: int, keep: bool, tell: Callable[[str], None]) -> int:
     """Tell the whole story with `nodes` daemons (at least 5); 0 when every credential arrived."""
     directory = Path(tempfile.mkdtemp(prefix="peerd-demo-"))
     names = [*NAMES, *(f"node{number}" for number in range(len(NAMES) + 1, nodes + 1))]
-    story = Story([LocalNode(directory / name) for name in names])
+    story = Story([LocalNode(directory / name) for name in names], tell)
     try:
         for chapter in CHAPTERS:
             chapter(story)
         _table(story)
     except (ClientError, PeerdError) as error:
-        click.echo(f"\nthe demo stopped: {error}", err=True)
-        click.echo(f"the daemons' logs are in {directory}/*/daemon.log", err=True)
+        tell(f"\nthe demo stopped: {error}")
+        tell(f"the daemons' logs are in {directory}/*/daemon.log")
         _end(story)
         return 1
     if keep:
@@ -255,12 +254,12 @@ def _table(story: Story) -> None:
     story.chapter("What happened: milliseconds until the subject's daemon used its credential")
     width = max(len(what) for _, what, _ in story.outcomes)
     for who, what, milliseconds in story.outcomes:
-        click.echo(f"  {who:<8}{what:<{width}}  {milliseconds:7.0f} ms")
-    click.echo()
+        story.tell(f"  {who:<8}{what:<{width}}  {milliseconds:7.0f} ms")
+    story.tell("")
     for shape in ("full mesh", "line"):
         times = [milliseconds for _, what, milliseconds in story.outcomes if what == f"live, {shape}"]
         median = statistics.median(times)
-        click.echo(
+        story.tell(
             f"  median, live, {shape} of {len(story.nodes)}: {median:.0f} ms (aim: {PICKUP_TARGET_MS} ms)"
         )
 
@@ -277,4 +276,4 @@ def _say_how_to_go_on(story: Story) -> None:
         f"peerd --home {bob.home} events --follow",
         f"pkill -f 'peerd --home {alice.home.parent}'; rm -r {alice.home.parent}    # to end it",
     ):
-        click.echo(f"  {command}")
+        story.tell(f"  {command}")

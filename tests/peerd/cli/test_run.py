@@ -44,7 +44,8 @@ def test_the_flag_goes_before_the_environment(peerd, started, tmp_path: Path) ->
 
 def test_demo_passes_its_options(peerd, started) -> None:
     assert peerd("demo", "--nodes", "7", "--keep").exit_code == 4
-    assert started["demo"] == ((), {"nodes": 7, "keep": True})
+    arguments, options = started["demo"]
+    assert (arguments, options["nodes"], options["keep"]) == ((), 7, True)
 
 
 @pytest.mark.parametrize("arguments", [("demo", "--nodes", "4"), ("run", "--log-level", "loud")])
