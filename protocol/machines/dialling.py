@@ -1,13 +1,20 @@
 """Dialling: which addresses this node knows for a group, and which to try now.
 
 Addresses come from users (seeds, from `--address` or an invitation) and from neighbors (where they listen,
-and referrals). Seeds are kept for good; learnt addresses are bounded, and forgotten when they fail again and
-again. Links are `static` when the user said so: then every seed is dialled and nothing else. Otherwise the
-aim is five links, which is a full mesh up to six nodes.
+and referrals). Seeds are kept for good. Learnt addresses are bounded: one that never led to a link is
+forgotten when it fails again and again, one that did only to make room. Links are `static` when the user said
+so: then every seed is dialled and nothing else. Otherwise the aim is five links, which is a full mesh up to
+six nodes.
 
 A failed dial is tried again after a delay that doubles from half a second to a minute, with up to half as
-much again at random, so that a group which lost its network does not come back in step. Source:
-protocol-study 1.6; promise P13.
+much again at random, so that a group which lost its network does not come back in step. A link that ends soon
+counts as a failure, so a node that always closes on us is not called twice a second.
+
+Visits. Two parts of a group that lost each other may both have links enough, and would never look for the
+other again. So a node that has its five links calls, about once a minute, one more address at random, of
+somebody who is no neighbor. That link ends at the next visit, unless it is needed by then.
+
+Source: protocol-study 1.6 (anti-entropy with a partner outside the current links); promise P13.
 """
 
 from __future__ import annotations
@@ -18,9 +25,12 @@ from dataclasses import dataclass
 
 from protocol.authority.act_set import ActSet
 from protocol.codec import decode_untrusted, encode
+from protocol.errors import RuleError
 from protocol.limits import (
+    ANTI_ENTROPY_MS,
     DIAL_FAILURES_MAX,
     KNOWN_ADDRESSES_MAX,
+    LINKS_MAX,
     LINKS_TARGET,
     REDIAL_MS_MAX,
     REDIAL_MS_MIN,
@@ -40,7 +50,7 @@ class _Address:
     due_ms: int = 0
     failures: int = 0
     dialling: bool = False
-    node_id: bytes | None = None
+    node_id: bytes | None = None  # of the node found there last, or said to be there
     outcome: DialOutcome | None = None
 
 
@@ -51,8 +61,11 @@ class Dialling:
         """`rng` spreads the retries."""
         self.online = True
         self.only = False
+        self._stopped = False
         self._rng = rng
         self._known: dict[str, _Address] = {}
+        self._visited: str | None = None
+        self._visit_ms: int | None = None
 
     def load(self, store: ActSet) -> None:
         """Read the address book back at start."""
@@ -83,16 +96,29 @@ class Dialling:
         """How the last dial of each address failed, for those that failed last."""
         return {address: entry.outcome for address, entry in self._known.items() if entry.outcome is not None}
 
+    def __len__(self) -> int:
+        """How many addresses are known."""
+        return len(self._known)
+
+    # --- what users want ------------------------------------------------------------------------------------
+
     def on_connect(self, command: Connect, store: ActSet) -> None:
-        """A user gave addresses; every known one is tried at once."""
+        """A user gave addresses; every known one is tried at once. Raises: RuleError(invalid-argument)."""
+        seeds = dict.fromkeys(command.addresses if command.only else (*self.seeds(), *command.addresses))
+        if len(seeds) > KNOWN_ADDRESSES_MAX:
+            raise RuleError(
+                "invalid-argument",
+                f"a group keeps at most {KNOWN_ADDRESSES_MAX} addresses that were given by hand",
+                hint="name the ones that count with --only, or fewer of them",
+            )
         self.online = True
         self.only = command.only or (self.only and not command.addresses)
         if command.only:
-            self._known = {
-                address: entry for address, entry in self._known.items() if address in command.addresses
-            }
-        for address in command.addresses:
+            self._known = {address: entry for address, entry in self._known.items() if address in seeds}
+        for address in seeds:
             self._known.setdefault(address, _Address(seed=True)).seed = True
+        while len(self._known) > KNOWN_ADDRESSES_MAX and self._forget_one():
+            pass
         for entry in self._known.values():
             entry.delay_ms = entry.due_ms = entry.failures = 0
         self._save(store)
@@ -104,7 +130,15 @@ class Dialling:
 
     def on_stop(self) -> None:
         """The daemon ends; the next one goes on as the user last wished."""
-        self.online = False
+        self._stopped = True
+
+    def wants(self, address: str | None) -> bool:
+        """Whether a link that came up is wanted still; `address` is None where the neighbor called."""
+        if not self.online or self._stopped:
+            return False
+        return address is None or not self.only or address in self.seeds()
+
+    # --- what is known --------------------------------------------------------------------------------------
 
     def learn(self, addresses: Iterable[str], own: Collection[str]) -> None:
         """Neighbors told of these; static links learn nothing."""
@@ -118,66 +152,85 @@ class Dialling:
             self._known[address] = _Address(seed=False)
 
     def _forget_one(self) -> bool:
-        idle = next(
-            (address for address, entry in self._known.items() if not entry.seed and not entry.dialling), None
-        )
-        return idle is not None and self._known.pop(idle) is not None
+        """Make room: for the oldest learnt address that led nowhere, else for the oldest learnt one."""
+        idle = [address for address, entry in self._known.items() if not entry.seed and not entry.dialling]
+        useless = (address for address in idle if self._known[address].node_id is None)
+        gone = next(useless, next(iter(idle), None))
+        return gone is not None and self._known.pop(gone) is not None
 
     def on_up(self, address: str, node_id: bytes, store: ActSet) -> None:
         """A dial came to a link; the address is worth remembering."""
-        entry = self._known.setdefault(address, _Address(seed=False))
-        entry.dialling, entry.delay_ms, entry.failures, entry.outcome = False, 0, 0, None
+        entry = self._known.get(address)
+        if entry is None:
+            return
+        entry.dialling, entry.failures, entry.outcome = False, 0, None
         if entry.node_id != node_id:
             entry.node_id = node_id
             self._save(store)
 
     def on_listens(self, addresses: Iterable[str], node_id: bytes) -> None:
-        """A neighbor listens there, so that no dial goes to it while its link lives."""
+        """A neighbor says that it listens there; no dial goes to it while its link lives.
+
+        Guards: a neighbor that claims the addresses of others, so that they are never called.
+        """
         for address in addresses:
-            if (entry := self._known.get(address)) is not None:
+            if (entry := self._known.get(address)) is not None and entry.node_id is None:
                 entry.node_id = node_id
 
     def on_failed(self, address: str, outcome: DialOutcome, now: Moment) -> None:
-        """A dial came to nothing, or its link ended."""
+        """A dial came to nothing."""
         entry = self._known.get(address)
         if entry is None:
             return
         entry.dialling, entry.outcome, entry.failures = False, outcome, entry.failures + 1
-        if outcome is DialOutcome.MYSELF or (not entry.seed and entry.failures >= DIAL_FAILURES_MAX):
+        useless = not entry.seed and entry.node_id is None and entry.failures >= DIAL_FAILURES_MAX
+        if outcome is DialOutcome.MYSELF or useless:
             del self._known[address]
             return
         self._delay(entry, now)
 
-    def on_link_ended(self, address: str, now: Moment) -> None:
+    def on_link_ended(self, address: str, since_ms: int, now: Moment) -> None:
         """A dialled link is gone; try again soon, a little later each time if it keeps happening."""
-        if (entry := self._known.get(address)) is not None:
-            entry.dialling = False
-            self._delay(entry, now)
+        entry = self._known.get(address)
+        if entry is None:
+            return
+        if now.mono_ms - since_ms >= REDIAL_MS_MAX:
+            entry.delay_ms = 0
+        self._delay(entry, now)
 
     def _delay(self, entry: _Address, now: Moment) -> None:
         entry.delay_ms = min(REDIAL_MS_MAX, max(REDIAL_MS_MIN, entry.delay_ms * 2))
         entry.due_ms = now.mono_ms + entry.delay_ms + self._rng.randrange(entry.delay_ms // 2 + 1)
 
+    # --- whom to call ---------------------------------------------------------------------------------------
+
     def dials(self, links: Iterable[Link], now: Moment) -> list[Dial]:
-        """Whom to call now."""
-        if not self.online:
-            return []
+        """Whom to call now: of several addresses of one node, one at a time."""
         links = tuple(links)
-        wanted = len(self._known) if self.only else LINKS_TARGET
-        wanted -= sum(1 for entry in self._known.values() if entry.dialling) + (
-            0 if self.only else len(links)
-        )
+        room = self._room(links)
         dials: list[Dial] = []
+        nodes: dict[bytes, None] = {}
         for address, entry in self._candidates(links):
-            if len(dials) < wanted and entry.due_ms <= now.mono_ms:
+            if len(dials) < room and entry.due_ms <= now.mono_ms and entry.node_id not in nodes:
                 entry.dialling = True
                 dials.append(Dial(address))
+                if entry.node_id is not None:
+                    nodes[entry.node_id] = None
         return dials
 
-    def _candidates(self, links: Iterable[Link]) -> list[tuple[str, _Address]]:
-        """Addresses that lead to nobody who is linked already."""
-        nodes = {link.node_id: None for link in links}
+    def _room(self, links: tuple[Link, ...]) -> int:
+        """How many more dials may be under way."""
+        if not self.online or self._stopped:
+            return 0
+        if self.only:
+            return KNOWN_ADDRESSES_MAX
+        return LINKS_TARGET - len(links) - sum(1 for entry in self._known.values() if entry.dialling)
+
+    def _candidates(self, links: tuple[Link, ...]) -> list[tuple[str, _Address]]:
+        """Addresses that lead to nobody who is linked or being called already."""
         places = {place: None for link in links for place in (link.address, *link.listens)}
+        nodes = {link.node_id: None for link in links}
+        nodes |= {entry.node_id: None for entry in self._known.values() if entry.dialling and entry.node_id}
         return [
             (address, entry)
             for address, entry in self._known.items()
@@ -187,9 +240,46 @@ class Dialling:
             and (entry.seed or not self.only)
         ]
 
+    def visit(self, links: Iterable[Link], now: Moment) -> tuple[Dial | None, Link | None]:
+        """Whom to call besides, and the neighbor of the last visit if its link is to end."""
+        links = tuple(links)
+        if not self._has_all(links):
+            self._visit_ms = None
+        elif self._visit_ms is None:
+            self._plan_visit(now)
+        elif (due := self._visit_due(links)) is not None and due <= now.mono_ms:
+            self._plan_visit(now)
+            return self._visit_somebody(links, now)
+        return None, None
+
+    def _has_all(self, links: tuple[Link, ...]) -> bool:
+        """Whether this node has the links that it aims at."""
+        return self.online and not self._stopped and not self.only and len(links) >= LINKS_TARGET
+
+    def _plan_visit(self, now: Moment) -> None:
+        self._visit_ms = now.mono_ms + self._rng.randrange(ANTI_ENTROPY_MS // 2, ANTI_ENTROPY_MS * 3 // 2)
+
+    def _visit_due(self, links: tuple[Link, ...]) -> int | None:
+        """When the next visit is due; None while there is nobody to visit."""
+        first = min((entry.due_ms for _, entry in self._candidates(links)), default=None)
+        return None if first is None or self._visit_ms is None else max(first, self._visit_ms)
+
+    def _visit_somebody(self, links: tuple[Link, ...], now: Moment) -> tuple[Dial | None, Link | None]:
+        last = next((link for link in links if link.dialled and link.address == self._visited), None)
+        if len(links) == LINKS_TARGET:
+            last = None  # it is needed
+        if len(links) - (last is not None) >= LINKS_MAX:
+            return None, None
+        due = [pair for pair in self._candidates(links) if pair[1].due_ms <= now.mono_ms]
+        self._visited, entry = self._rng.choice(due)
+        entry.dialling = True
+        return Dial(self._visited), last
+
     def next_deadline(self, links: Iterable[Link]) -> int | None:
         """When a dial is next due; None when there is nothing to dial."""
         links = tuple(links)
-        if not self.online or (not self.only and len(links) >= LINKS_TARGET):
+        if self._has_all(links):
+            return self._visit_due(links)
+        if self._room(links) <= 0:
             return None
         return min((entry.due_ms for _, entry in self._candidates(links)), default=None)

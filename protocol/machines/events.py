@@ -90,13 +90,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """A user wants links to these addresses (`host:port`); `only` means to these alone, `listens` where this
-    node can be dialled.
-    """
+    """A user wants links to these addresses (`host:port`); `only` means to these alone."""
 
     addresses: tuple[str, ...]
     only: bool = False
-    listens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,13 @@ def relay(fresh: Sequence[Element], source: LinkId | None, links: Iterable[Link]
     return [Send(link.id, frame, droppable=True) for link in links if link.id != source for frame in frames]
 
 
+def unlike(source: Link, links: Iterable[Link]) -> list[Link]:
+    """The links to pass on to what a session brought from `source`: a neighbor that told the same digest has
+    it, and must not get the whole set again because a new node catches up beside it.
+    """
+    return [link for link in links if link.theirs is None or link.theirs != source.theirs]
+
+
 def ask(wanted: Sequence[bytes], link: LinkId) -> list[Send]:
     """Ask the link that brought children for their parents."""
     return [Send(link, Want(b"".join(wanted[:WANTED_IDS_MAX])))] if wanted else []

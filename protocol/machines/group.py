@@ -19,7 +19,7 @@ its fault.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 from protocol.authority.act_set import ActSet
@@ -150,21 +150,25 @@ class GroupMachine:
     # --- links ----------------------------------------------------------------------------------------------
 
     def _on_up(self, event: LinkUp, now: Moment, store: ActSet) -> list[Output]:
+        if not self.dialling.wants(event.address):
+            return [Close(event.link, ByeReason.LEAVING)]
         if event.address is not None:
             self.dialling.on_up(event.address, event.node_id, store)
-        before = {link.id: link for link in self.links}
-        outputs = self.links.on_up(event, self.synchronize.summary(), now)
-        for gone in [link for link in before.values() if self.links.get(link.id) is None]:
-            self.synchronize.on_down(gone.id)
-        link = self.links.get(event.link)
-        if link is None:
-            return outputs
-        self.synchronize.on_up(link)
         intake = Intake()
         if event.bundle is not None:
             shown = [der for der in event.bundle.ders if self.members.view.admitted(der.act_id) is not None]
             intake = self.members.take(shown, event.link, now, store)
-        outputs.append(self._notice("neighbor-connected", _neighbor_facts(link), now, store))
+        before = tuple(self.links)
+        outputs = self.links.on_up(event, self.synchronize.summary(), now, static=self.dialling.only)
+        for gone in [link for link in before if self.links.get(link.id) is None]:
+            self.synchronize.on_down(gone.id)
+            outputs.append(self._left(gone, now, store))
+        link = self.links.get(event.link)
+        if link is not None:
+            self.synchronize.on_up(link)
+            outputs.append(self._notice("neighbor-connected", _neighbor_facts(link), now, store))
+        elif event.address is not None:
+            self.dialling.on_link_ended(event.address, now.mono_ms, now)
         self._absorb(intake, event.link, now, store, outputs)
         return outputs
 
@@ -184,7 +188,7 @@ class GroupMachine:
 
     def _left(self, link: Link, now: Moment, store: ActSet) -> Notice:
         if link.address is not None:
-            self.dialling.on_link_ended(link.address, now)
+            self.dialling.on_link_ended(link.address, link.since_ms, now)
         return self._notice("neighbor-disconnected", _neighbor_facts(link), now, store)
 
     # --- messages -------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ class GroupMachine:
         link = self.links.get(event.link)
         if link is None:
             return  # we closed it, and this was under way
-        self.links.on_heard(link, now)
+        self.links.on_heard(link, event.message, now)
         match event.message:
             case Open(listens=listens, referrals=referrals):
                 link.listens = listens
@@ -214,7 +218,7 @@ class GroupMachine:
                 outputs += self.synchronize.on_reconcile(link, event.message, now, store)
             case Transfer():
                 intake = self.members.take(event.elements, link.id, now, store)
-                self._absorb(intake, link.id, now, store, outputs)
+                self._absorb(intake, link.id, now, store, outputs, to=flood.unlike(link, self.links))
                 if self.links.get(link.id) is not None:
                     outputs += self.synchronize.on_transfer(link, event.message, len(intake.fresh), now)
             case Taken():
@@ -230,12 +234,21 @@ class GroupMachine:
     # --- the set --------------------------------------------------------------------------------------------
 
     def _absorb(
-        self, intake: Intake, source: LinkId | None, now: Moment, store: ActSet, outputs: list[Output]
+        self,
+        intake: Intake,
+        source: LinkId | None,
+        now: Moment,
+        store: ActSet,
+        outputs: list[Output],
+        *,
+        to: Iterable[Link] | None = None,
     ) -> None:
         """Pass on what is new, tell of it, ask for what is missing, and close a link that brought what no
-        honest node would.
+        honest node would. `to` are the links to pass it on to, where that is not all.
         """
-        outputs += flood.relay(intake.fresh, source, self.links)
+        if intake.fresh:
+            self.links.note_change(now)
+        outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
         for element in intake.fresh:
             outputs += self._tell(element, now, store)
         if source is not None:
@@ -299,7 +312,7 @@ class GroupMachine:
             if self.links.get(link.id) is None:
                 self.synchronize.on_down(link.id)
                 outputs.append(self._left(link, now, store))
-        outputs += self.synchronize.on_tick(self.links, now)
+        outputs += self.synchronize.on_tick(now)
 
     def next_deadline(self, now: Moment) -> int | None:
         """When a Tick is due, in milliseconds of the monotonic clock; None when nothing is."""
@@ -308,15 +321,14 @@ class GroupMachine:
             self.synchronize.next_deadline(),
             self.dialling.next_deadline(self.links),
             self.members.next_deadline(now),
-            self._own_end(now),
+            self._own_change(now),
         ]
         return min((due for due in dues if due is not None), default=None)
 
-    def _own_end(self, now: Moment) -> int | None:
-        grant = self._own_grant
-        if grant is None or grant.window.unlimited:
-            return None
-        return now.mono_ms + max(0, (grant.window.end + 1) * 1000 - now.utc_ms)
+    def _own_change(self, now: Moment) -> int | None:
+        """When another credential of our own may become the best there is."""
+        second = self.members.own_change(now.utc_s)
+        return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
 
     def _settle(self, now: Moment, store: ActSet, outputs: list[Output]) -> None:
         """What every event may have changed: our credential, our neighbors' membership, whom to call."""
@@ -336,6 +348,11 @@ class GroupMachine:
                     outputs += self._end(link.id, ByeReason.NOT_A_MEMBER, now, store)
             self.links.note_rechecked(now)
         outputs += self.dialling.dials(self.links, now)
+        visit, last = self.dialling.visit(self.links, now)
+        if last is not None:
+            outputs += self._end(last.id, ByeReason.LEAVING, now, store)
+        if visit is not None:
+            outputs.append(visit)
 
     def is_member(self, link: Link, at_s: int) -> bool:
         """Whether a neighbor is a member now, by this view or by the evidence that it showed."""

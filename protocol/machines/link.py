@@ -21,10 +21,18 @@ from dataclasses import dataclass, field
 
 from protocol.authority.bundle import Bundle
 from protocol.credentials.keys import PublicKey
-from protocol.limits import KEEPALIVE_MS, LINK_SILENT_MS_MAX, LINKS_MAX, MEMBERSHIP_RECHECK_MS, REFERRALS_MAX
+from protocol.errors import Fault, RemoteProtocolError
+from protocol.limits import (
+    KEEPALIVE_MS,
+    LINK_SILENT_MS_MAX,
+    LINKS_MAX,
+    MEMBERSHIP_RECHECK_MS,
+    REFERRALS_MAX,
+    SUMMARY_QUIET_MS,
+)
 from protocol.machines.events import Close, LinkId, LinkUp, Output, Send
 from protocol.peer_time import Moment
-from protocol.wire.messages import ByeReason, KeepAlive, Open
+from protocol.wire.messages import Bye, ByeReason, KeepAlive, Message, Open
 
 Summary = tuple[int, bytes]  # count and digest (16 bytes) of a set
 
@@ -41,7 +49,9 @@ class Link:
     exporter: bytes = field(repr=False)
     since_ms: int = 0
     said_ms: int = 0
+    untold: bool = False  # our set has changed since we told its digest
     heard_ms: int = 0
+    opened: bool = False  # the neighbor has said Open
     listens: tuple[str, ...] = ()
     theirs: Summary | None = None
 
@@ -65,6 +75,7 @@ class Links:
         self._node_id = node_id
         self._links: dict[LinkId, Link] = {}
         self._recheck_ms = 0
+        self._quiet_ms = 0
 
     def __iter__(self) -> Iterator[Link]:
         """All neighbors, oldest link first."""
@@ -78,12 +89,12 @@ class Links:
         """A neighbor by its link; None after the link has closed, when messages may still arrive."""
         return self._links.get(link)
 
-    def on_up(self, event: LinkUp, summary: Summary, now: Moment) -> list[Output]:
-        """Begin a link, or close one that must not be."""
+    def on_up(self, event: LinkUp, summary: Summary, now: Moment, *, static: bool = False) -> list[Output]:
+        """Begin a link, or close one that must not be. `static`: whom this node dials, its user wants."""
         twin = next((link for link in self._links.values() if link.node_id == event.node_id), None)
         if twin is not None and not self._displaces(event, twin):
             return [Close(event.link, ByeReason.DUPLICATE)]
-        if twin is None and not event.dialled and len(self._links) >= LINKS_MAX:
+        if twin is None and len(self._links) >= LINKS_MAX and not (event.dialled and static):
             return [Close(event.link, ByeReason.FULL, self.referrals())]
         closed: list[Output] = []
         if twin is not None:
@@ -116,15 +127,35 @@ class Links:
         """Forget a link whose connection is gone."""
         return self._links.pop(link, None)
 
-    def on_heard(self, link: Link, now: Moment) -> None:
-        """Any message shows that the neighbor is there."""
+    def on_heard(self, link: Link, message: Message, now: Moment) -> None:
+        """Any message shows that the neighbor is there. Open comes first, and once; before it only Bye.
+
+        Raises: RemoteProtocolError(OUT_OF_TURN).
+        """
         link.heard_ms = now.mono_ms
+        if isinstance(message, Bye):
+            return
+        if isinstance(message, Open) == link.opened:
+            raise RemoteProtocolError(
+                Fault.OUT_OF_TURN, f"{type(message).__name__} {'after' if link.opened else 'before'} Open"
+            )
+        link.opened = True
 
     def note_said(self, outputs: Iterable[Output], now: Moment) -> None:
         """Any message that leaves spares a keep-alive."""
         for output in outputs:
             if isinstance(output, Send) and (link := self._links.get(output.link)) is not None:
                 link.said_ms = now.mono_ms
+                link.untold = link.untold and not isinstance(output.message, (Open, KeepAlive))
+
+    def note_change(self, now: Moment) -> None:
+        """Our set has changed: memberships may have, and once it has been quiet for a second, the neighbors
+        are told its digest.
+        """
+        self._recheck_ms = min(self._recheck_ms, now.mono_ms)
+        self._quiet_ms = now.mono_ms + SUMMARY_QUIET_MS
+        for link in self._links.values():
+            link.untold = True
 
     def referrals(self) -> tuple[str, ...]:
         """At most 8 addresses under which live neighbors can be reached."""
@@ -139,7 +170,9 @@ class Links:
         for link in tuple(self._links.values()):
             if now.mono_ms - link.heard_ms >= LINK_SILENT_MS_MAX:
                 outputs += self.close(link.id, ByeReason.LEAVING)
-            elif now.mono_ms - link.said_ms >= KEEPALIVE_MS:
+            elif now.mono_ms - link.said_ms >= KEEPALIVE_MS or (
+                link.untold and now.mono_ms >= self._quiet_ms
+            ):
                 outputs.append(Send(link.id, KeepAlive(*summary)))
         return outputs
 
@@ -148,7 +181,7 @@ class Links:
         self._recheck_ms = now.mono_ms + MEMBERSHIP_RECHECK_MS
 
     def recheck_due(self, now: Moment) -> bool:
-        """Whether the regular check of the neighbors' membership is due."""
+        """Whether a check of the neighbors' membership is due."""
         return now.mono_ms >= self._recheck_ms
 
     def next_deadline(self) -> int | None:
@@ -159,4 +192,5 @@ class Links:
             min(link.said_ms + KEEPALIVE_MS, link.heard_ms + LINK_SILENT_MS_MAX)
             for link in self._links.values()
         )
-        return min(alive, self._recheck_ms)
+        untold = [self._quiet_ms for link in self._links.values() if link.untold]
+        return min(alive, self._recheck_ms, *untold)

@@ -33,6 +33,7 @@ from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
 from protocol.limits import (
+    END_OF_TIME_S,
     HELD_BYTES_MAX,
     HELD_PER_LINK_MAX,
     HELD_S_MAX,
@@ -252,6 +253,13 @@ class Members:
             if grant is not None
         ]
         return min(grants, key=Grant.rank, default=None)
+
+    def own_change(self, at_s: int) -> int | None:
+        """The next second UTC at which a window of ours begins, or has just ended; None when none does."""
+        leaf = [] if self._evidence is None else [self._evidence.leaf]
+        windows = [grant.window for grant in (*self.view.delivered(self._own.pid), *leaf)]
+        seconds = [second for window in windows for second in (window.start, window.end + 1)]
+        return min((second for second in seconds if at_s < second <= END_OF_TIME_S), default=None)
 
     def _evidence_grant(self, at_s: int) -> Grant | None:
         leaf = None if self._evidence is None else self._evidence.leaf
