@@ -350,7 +350,7 @@ class Answerer(_Side):
 
     def _examine(self, payload: bytes, message: Message) -> Arrival:
         group = self._group
-        if group is None or isinstance(message, Hello):
+        if group is None:
             return Arrival(payload, message)
         if isinstance(message, Prove):
             key = public_key_untrusted(message.key)

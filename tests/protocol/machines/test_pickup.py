@@ -168,8 +168,9 @@ def test_credential_of_the_future_is_not_handed_over():
     two.follow(REFUSED)
 
 
-def test_credential_older_than_the_one_shown_is_not_handed_over():
-    two = talk(node(C, RENEWED_OF[C]), node(A, VALID_OF[A], VALID_OF[C], RENEWED_OF[C]))
+@pytest.mark.parametrize("held", [[VALID_OF[C]], [VALID_OF[C], RENEWED_OF[C]]], ids=["older", "the same too"])
+def test_credential_not_better_than_the_one_shown_is_not_handed_over(held):
+    two = talk(node(C, RENEWED_OF[C]), node(A, VALID_OF[A], *held))
     two.follow(WELCOMED)
     welcome = two.deliver("answerer")
     assert isinstance(welcome, Welcome)
@@ -300,6 +301,9 @@ def test_what_holds_beats_what_does_not_and_never_the_other_way_round():
     assert not better(here, valid, valid, NOW_S)
     assert not better(here, ended, None, NOW_S)
     assert not better(here, ended, valid, NOW_S)
+    here.hit.add(renewed.leaf.act_id)
+    assert better(here, valid, renewed, NOW_S)
+    assert not better(here, renewed, valid, NOW_S)
 
 
 def test_newer_is_empty_when_nothing_better_is_held():
