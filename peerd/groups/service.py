@@ -23,6 +23,7 @@ from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
 API_EXTENSIONS: tuple[str, ...] = ()
+_CURSOR_NAME_BYTES = 8  # of a group's authority: enough to tell the groups of one node apart in a cursor
 
 
 class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
