@@ -43,7 +43,8 @@ ORPHAN = "orphan"  # after an act that does not exist
 AHEAD = "ahead"  # dated ten minutes ahead of NOW
 SENIOR = "senior"  # at a level that its author does not have
 UNDELIVERED = "undelivered"  # a grant whose certificate stays away
-ODDITIES = (FORK, SEQ, LOST, ORPHAN, AHEAD, SENIOR, UNDELIVERED)
+FORGED = "forged"  # a grant whose certificate names the wrong sort of issuer
+ODDITIES = (FORK, SEQ, LOST, ORPHAN, AHEAD, SENIOR, UNDELIVERED, FORGED)
 
 
 # Anything that the codec can say.
@@ -90,7 +91,7 @@ def steps(odd: tuple[str, ...] = ODDITIES) -> st.SearchStrategy[list[Step]]:
         subject=st.sampled_from(PEOPLE[1:]),
         role=st.sampled_from(("admin", "inviting", "member")),
         chain=st.integers(0, 1),
-        odd=st.one_of(st.none(), st.none(), st.sampled_from((None, *odd))),
+        odd=st.one_of(st.none(), st.sampled_from(odd)) if odd else st.none(),
     )
     return st.lists(step, max_size=25)
 
@@ -118,6 +119,8 @@ def _make(group: Group, step: Step) -> list[Element]:
         text = f"{step.author} -> {step.subject}:{step.role}"
         if "level" in changed:
             changed["at_level"] = changed.pop("level")
+        if step.odd == FORGED:
+            changed["cert"] = {"issuer_is_root": step.author != GRC}
         granted = group.grant(text, publish=step.odd != UNDELIVERED, **changed)
         return [granted.act] if step.odd == UNDELIVERED else list(granted.elements)
     signers = (
