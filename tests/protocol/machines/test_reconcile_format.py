@@ -148,6 +148,18 @@ def test_outcomes_are_written_as_the_module_says():
     )
 
 
+@pytest.mark.parametrize("run", [1, 127, 128, 2**14 - 1, 2**14, 2**42 - 1])
+def test_number_takes_no_more_bytes_than_it_needs(run):
+    assert len(written(Same(run))) == 2 + max(1, -(-run.bit_length() // 7))
+    assert read(written(Same(run))) == Same(run)
+
+
+def test_split_into_as_many_parts_as_there_may_be_reads_back():
+    bounds = tuple(entry_of(second, bytes(32))[:5] for second in range(1, RECONCILE_BRANCHES))
+    split = Split(bounds, (FINGERPRINT,) * RECONCILE_BRANCHES)
+    assert read(written(split)) == split
+
+
 @given(st.binary(max_size=400), st.none() | st.integers(0, 31), bounds, bounds, st.booleans())
 def test_any_bytes_are_read_or_called_malformed(junk, listed, one, other, whole):
     lower, upper = sorted((one, other))
