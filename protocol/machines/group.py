@@ -203,6 +203,7 @@ class GroupMachine:
                 link.listens = listens
                 self.dialling.learn((*listens, *referrals), self.links.listens)
                 self.dialling.on_listens(listens, link.node_id)
+                outputs += self.links.introduce(link, self.synchronize.summary())
                 outputs += self.synchronize.on_summary(
                     link, (event.message.count, event.message.digest), True, now
                 )

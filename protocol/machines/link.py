@@ -1,9 +1,9 @@
 """Links: the neighbor relations of one node in one group, from Open to Bye.
 
 A link exists once both sides have proved themselves (connect.py). Each side first says Open: where it
-listens, whom else to try, and the digest of its AUTH set. After that silence is bounded: whoever has said
-nothing for 15 seconds says KeepAlive with its digest, and a link from which nothing has come for 35 seconds
-is dead.
+listens, whom else to try, and the digest of its AUTH set; it says Open again when another neighbor has come
+and told where it listens. After that silence is bounded: whoever has said nothing for 15 seconds says
+KeepAlive with its digest, and a link from which nothing has come for 35 seconds is dead.
 
 Conflicts. Two links between the same two nodes: the one dialled by the smaller node id stays; if one side
 dialled both, the newer stays, since a node dials again only when the older is of no use to it. No room: Bye
@@ -52,6 +52,7 @@ class Link:
     untold: bool = False  # our set has changed since we told its digest
     heard_ms: int = 0
     opened: bool = False  # the neighbor has said Open
+    introduced: bool = False  # the other neighbors have been told where this one listens
     listens: tuple[str, ...] = ()
     theirs: Summary | None = None
 
@@ -128,17 +129,15 @@ class Links:
         return self._links.pop(link, None)
 
     def on_heard(self, link: Link, message: Message, now: Moment) -> None:
-        """Any message shows that the neighbor is there. Open comes first, and once; before it only Bye.
+        """Any message shows that the neighbor is there. Open comes first; before it only Bye.
 
         Raises: RemoteProtocolError(OUT_OF_TURN).
         """
         link.heard_ms = now.mono_ms
         if isinstance(message, Bye):
             return
-        if isinstance(message, Open) == link.opened:
-            raise RemoteProtocolError(
-                Fault.OUT_OF_TURN, f"{type(message).__name__} {'after' if link.opened else 'before'} Open"
-            )
+        if not link.opened and not isinstance(message, Open):
+            raise RemoteProtocolError(Fault.OUT_OF_TURN, f"{type(message).__name__} before Open")
         link.opened = True
 
     def note_said(self, outputs: Iterable[Output], now: Moment) -> None:
@@ -163,6 +162,16 @@ class Links:
             address for link in self._links.values() if (address := link.reached_at) is not None
         )
         return tuple(reached)[:REFERRALS_MAX]
+
+    def introduce(self, newcomer: Link, summary: Summary) -> list[Output]:
+        """Tell the other neighbors where a new one listens, once: nodes that came at the same time would
+        never hear of each other, and be parted when this one ends.
+        """
+        if newcomer.introduced or not newcomer.listens:
+            return []
+        newcomer.introduced = True
+        opening = Open(self.listens, newcomer.listens, *summary)
+        return [Send(link.id, opening) for link in self._links.values() if link is not newcomer]
 
     def on_tick(self, summary: Summary, now: Moment) -> list[Output]:
         """Keep the living alive, and drop the dead."""

@@ -127,7 +127,9 @@ class Finish(Struct, frozen=True):
 
 
 class Open(Struct, frozen=True):
-    """Both, first on a member link: where I listen, whom else to try, count and digest of my AUTH set."""
+    """Both, first on a member link: where I listen, whom else to try, count and digest of my AUTH set. It may
+    come again, with others to try.
+    """
 
     listens: Listens
     referrals: Referrals
