@@ -1,8 +1,8 @@
 """The event logs of all open groups, read as one.
 
-A cursor is a position in each log: the base64url of a canonical map from the node id under which a group is
-open (32 hex digits, drawn anew with each log) to the number of the last event read. A log that a cursor does
-not name is read from its start; one that is gone leaves the cursor.
+A cursor is a position in each log: the base64url of a canonical map from the log's name (from the node id,
+which is drawn anew with each log) to the number of the last event read. A log that a cursor does not name is
+read from its start; one that is gone leaves the cursor.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ class GroupEvents:
     """Reads what is committed; nothing here waits."""
 
     def __init__(self, stores: Callable[[], Mapping[str, tuple[str, ActStore]]]) -> None:
-        """`stores` gives, by node id in hex, each open group's name and store."""
+        """`stores` gives, by the log's name, each open group's name and store."""
         self._stores = stores
 
     def start(self) -> str:
         """The position before the oldest event kept."""
-        return _write({node_id: store.first_event() - 1 for node_id, (_, store) in self._stores().items()})
+        return _write({log: store.first_event() - 1 for log, (_, store) in self._stores().items()})
 
     def end(self) -> str:
         """The position after the newest event."""
-        return _write({node_id: store.last_event() for node_id, (_, store) in self._stores().items()})
+        return _write({log: store.last_event() for log, (_, store) in self._stores().items()})
 
     def after(self, cursor: str, limit: int) -> EventPage:
         """Up to `limit` events after `cursor`, by time. Raises: RuleError(invalid-argument)."""
         before, read = _read(cursor), dict[str, int]()
         lagged = False
         found: list[tuple[int, str, LoggedEvent, str]] = []
-        for node_id, (name, store) in self._stores().items():
+        for log, (name, store) in self._stores().items():
             # A log put back from a backup may be shorter than it was.
-            since, oldest = min(before.get(node_id, 0), store.last_event()), store.first_event() - 1
+            since, oldest = min(before.get(log, 0), store.last_event()), store.first_event() - 1
             lagged = lagged or since < oldest
-            read[node_id] = max(since, oldest)
-            events_here = store.events_after(read[node_id], limit)
-            found += [(event.at_ms, node_id, event, name) for event in events_here]
+            read[log] = max(since, oldest)
+            events_here = store.events_after(read[log], limit)
+            found += [(event.at_ms, log, event, name) for event in events_here]
         # Numbers of one group must stay in order even where a clock went back between two of them.
         found.sort(key=lambda one: (one[0], one[1], one[2].number))
         events = []
-        for node_id, event, name in _in_number_order(found, read)[:limit]:
-            read[node_id] = event.number
+        for log, event, name in _in_number_order(found, read)[:limit]:
+            read[log] = event.number
             events.append(_render(event, name, _write(read)))
         return EventPage(events, _write(read), lagged)
 
@@ -64,10 +64,10 @@ def _in_number_order(
     """The events by time, but those of one group by number: each place in the order takes its group's next
     one.
     """
-    waiting: dict[str, list[tuple[LoggedEvent, str]]] = {node_id: [] for node_id in read}
-    for _, node_id, event, name in sorted(found, key=lambda one: one[2].number):
-        waiting[node_id].append((event, name))
-    return [(node_id, *waiting[node_id].pop(0)) for _, node_id, _, _ in found]
+    waiting: dict[str, list[tuple[LoggedEvent, str]]] = {log: [] for log in read}
+    for _, log, event, name in sorted(found, key=lambda one: one[2].number):
+        waiting[log].append((event, name))
+    return [(log, *waiting[log].pop(0)) for _, log, _, _ in found]
 
 
 def _render(event: LoggedEvent, group: str, cursor: str) -> schema.Event:

@@ -44,12 +44,19 @@ class OpenGroup:
         return self.node.machine
 
     async def run(self) -> None:
-        """Run until `close`. Raises: StoreError, when nothing of this group can be trusted any more."""
+        """Run until `close`, and let go of the store. Raises: StoreFull, with the store still open, for
+        `assemble` to begin anew; StoreError, when nothing of this group can be trusted any more.
+        """
+        sound = False
         try:
             with self._scope:
                 await self.node.run()
+        except StoreFull:
+            sound = True
+            raise
         finally:
-            self.store.close()
+            if not sound:
+                self.store.close()
             self._ended.set()
 
     async def stop(self) -> None:
@@ -65,6 +72,7 @@ class OpenGroup:
         await self.stop()
         self._scope.cancel()
         await self._ended.wait()
+        self.store.close()
 
 
 def found_store(path: Path, founding: Founding, *, draw: Callable[[int], bytes]) -> None:
@@ -122,20 +130,29 @@ def open_group(
     now: Moment,
     ring: Callable[[], None],
 ) -> OpenGroup:
-    """Open a group from its file and read everything back; `ring` is called after events are durable.
-
-    Raises: StoreError.
-    """
-    assert entry.gid is not None
+    """Open a group from its file; `ring` is called after events are durable. Raises: StoreError."""
     store = GroupStore(path, make=False)
     try:
-        node_id = store.setting(_NODE_ID)
-        assert node_id is not None
-        machine = GroupMachine(entry.gid, own, node_id=node_id, rng=environment.rng)
-        machine.load(now, store)
+        return assemble(store, entry, own, environment, now, ring)
     except BaseException:
         store.close()
         raise
+
+
+def assemble(
+    store: GroupStore,
+    entry: CatalogueEntry,
+    own: PrivateKey,
+    environment: Environment,
+    now: Moment,
+    ring: Callable[[], None],
+) -> OpenGroup:
+    """Read a group back from its open store, and put together what runs it. Raises: StoreError."""
+    assert entry.gid is not None
+    node_id = store.setting(_NODE_ID)
+    assert node_id is not None
+    machine = GroupMachine(entry.gid, own, node_id=node_id, rng=environment.rng)
+    machine.load(now, store)
     node = GroupNode(
         machine,
         store,

@@ -24,7 +24,7 @@ from peerd.gossip.node import GroupNode
 from peerd.groups import invitations
 from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
-from peerd.groups.open_group import OpenGroup, found_store, joined_store, open_group, remove_store
+from peerd.groups.open_group import OpenGroup, assemble, found_store, joined_store, open_group, remove_store
 from peerd.identities import Identities
 from peerd.lookup import find_name
 from peerd.paths import Home
@@ -126,24 +126,25 @@ class Registry:
 
     async def _run(self, group: OpenGroup) -> None:
         """Run a group until it is closed. Raises: StoreError."""
-        while True:
-            try:
-                await group.run()
+        try:
+            await group.run()
+        except StoreFull as error:
+            full = {"group": group.entry.group_name, "detail": error.detail, "hint": error.hint}
+            log.error("no space left", extra=full)
+            await self._begin_anew(group, error)
+
+    async def _begin_anew(self, before: OpenGroup, error: StoreFull) -> None:
+        """Go back to what is on the disk; let it be read at once, and run after a pause."""
+        entry, now = before.entry, self.environment.clock.moment()
+        async with self._changing:
+            if self._open.get(entry.authority) is not before:
                 return
-            except StoreFull as error:
-                full = error
-            log.error(
-                "no space left",
-                extra={"group": group.entry.group_name, "detail": full.detail, "hint": full.hint},
+            group = self._open[entry.authority] = await self.environment.offload(
+                partial(assemble, before.store, entry, before.machine.own, self.environment, now, self._ring)
             )
-            async with self._changing:
-                if self._open.get(group.entry.authority) is not group:
-                    return
-                group = await self._opened(group.entry, group.machine.own)
-                group.machine.links.listens = self.environment.reachable
-                self._open[group.entry.authority] = group
-            with group.node.runner.refusing(full):
-                await trio.sleep(DISK_FULL_PAUSE_S)
+        with group.node.runner.refusing(error):
+            await trio.sleep(DISK_FULL_PAUSE_S)
+        self._launch(group)
 
     def _path(self, gid: bytes) -> Path:
         return self._home.groups / f"{gid.hex()}.db"

@@ -23,7 +23,7 @@ from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
 API_EXTENSIONS: tuple[str, ...] = ()
-_CURSOR_NAME_BYTES = 8  # of a group's authority: enough to tell the groups of one node apart in a cursor
+_CURSOR_NAME_BYTES = 8  # of a node id: enough to tell the logs of one node apart in a cursor
 
 
 class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
@@ -42,7 +42,10 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
 
     def _stores(self) -> Mapping[str, tuple[str, ActStore]]:
         groups = self._registry.open_groups()
-        return {group.machine.node_id.hex(): (group.entry.group_name, group.store) for group in groups}
+        return {
+            group.machine.node_id[:_CURSOR_NAME_BYTES].hex(): (group.entry.group_name, group.store)
+            for group in groups
+        }
 
     @property
     def events(self) -> GroupEvents:
