@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -58,26 +61,24 @@ def run(*, nodes: int, keep: bool, tell: Callable[[str], None]) -> int:
     directory = Path(tempfile.mkdtemp(prefix="peerd-demo-"))
     names = [*NAMES, *(f"node{number}" for number in range(len(NAMES) + 1, nodes + 1))]
     story = Story([LocalNode(directory / name) for name in names], tell)
+    files_stay = keep
     try:
         for chapter in CHAPTERS:
             chapter(story)
         _table(story)
+        if keep:
+            _say_how_to_go_on(story)
     except (ClientError, PeerdError) as error:
         tell(f"\nthe demo stopped: {error}")
         tell(f"the daemons' logs are in {directory}/*/daemon.log")
-        _end(story)
+        files_stay = True
         return 1
-    if keep:
-        _say_how_to_go_on(story)
-        return 0
-    _end(story)
-    shutil.rmtree(directory)
+    finally:  # whatever ended the story, Ctrl-C too: no daemon outlives it that nobody was told of
+        for node in story.nodes:
+            node.stop()
+        if not files_stay:
+            shutil.rmtree(directory)
     return 0
-
-
-def _end(story: Story) -> None:
-    for node in story.nodes:
-        node.stop()
 
 
 # --- chapters -----------------------------------------------------------------------------------------------
@@ -266,14 +267,28 @@ def _table(story: Story) -> None:
 
 def _say_how_to_go_on(story: Story) -> None:
     story.chapter("The nodes go on. Try:")
+    pids = " ".join(str(node.pid) for node in story.nodes)
     for node in story.nodes:
         node.forget()
-    alice, bob = story.nodes[0], story.nodes[1]
+    peerd, alice, bob = program(), story.nodes[0], story.nodes[1]
     for command in (
-        f"peerd --home {alice.home} status",
-        f"peerd --home {bob.home} member list pizza",
-        f"peerd --home {alice.home} credential issue pizza bob --store",
-        f"peerd --home {bob.home} events --follow",
-        f"pkill -f 'peerd --home {alice.home.parent}'; rm -r {alice.home.parent}    # to end it",
+        f"{peerd} --home {alice.home} status",
+        f"{peerd} --home {bob.home} member list pizza",
+        f"{peerd} --home {alice.home} credential issue pizza bob --store",
+        f"{peerd} --home {bob.home} events --follow",
     ):
         story.tell(f"  {command}")
+    story.tell("To end it:")
+    story.tell(f"  kill {pids}")
+    story.tell(f"  rm -r {alice.home.parent}")
+
+
+def program() -> str:
+    """How this program is called from any directory; it need not be where the shell looks."""
+    script = Path(sys.argv[0]).absolute()
+    found = shutil.which("peerd")
+    if found is not None and script.exists() and script.samefile(found):
+        return "peerd"
+    if os.access(script, os.X_OK):
+        return shlex.quote(str(script))
+    return f"{shlex.quote(sys.executable)} -m peerd"

@@ -134,6 +134,8 @@ CLOCK = "peerd/clock.py"
 TESTED_ELSEWHERE: dict[str, str] = {
     "protocol/authority/memory.py": "tests/contract/test_memory.py",
     "peerd/store/group_store.py": "tests/contract/test_sqlite.py",
+    "peerd/demo/nodes.py": "tests/system/test_nodes.py",
+    "peerd/demo/story.py": "tests/system/test_demo.py",
 }
 # Rooms whose tests are grouped by subject: any test below the named directory will do.
 TESTED_TOGETHER: dict[str, str] = {
