@@ -129,8 +129,6 @@ def _add_element(root: ET.Element, element: Element, value: str | bytes) -> None
 
 def read_document(form: Form, document: str | bytes) -> Filled:
     """Read a document from anywhere. Raises: RuleError (invitation-not-trusted, unsupported-version)."""
-    if len(document) > DOCUMENT_BYTES_MAX:
-        raise not_trusted(f"it has more than {DOCUMENT_BYTES_MAX} bytes")
     try:
         # Guards: a byte order mark of UTF-16 would outrank the encoding that expat is told.
         data = (document if isinstance(document, str) else document.decode()).encode()

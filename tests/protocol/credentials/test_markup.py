@@ -77,6 +77,15 @@ def test_document_that_would_be_too_large_is_refused_when_written():
     assert caught.value.code == "invalid-argument"
 
 
+def test_document_of_the_largest_size_is_written_and_a_larger_one_is_not():
+    room = DOCUMENT_BYTES_MAX - len(write_document(FORM, VALUES | {"OWN": [""]}).encode())
+    room -= len("<peerd:OWN></peerd:OWN>") - len("<peerd:OWN />")
+    assert len(write_document(FORM, VALUES | {"OWN": ["x" * room]})) < DOCUMENT_BYTES_MAX
+    assert len(write_document(FORM, VALUES | {"OWN": ["x" * room]}).encode()) == DOCUMENT_BYTES_MAX
+    with pytest.raises(RuleError):
+        write_document(FORM, VALUES | {"OWN": ["x" * (room + 1)]})
+
+
 def test_document_of_the_largest_size_is_read_and_a_larger_one_is_not():
     padding = DOCUMENT_BYTES_MAX - len(GOOD.encode())
     assert read_document(FORM, GOOD + " " * padding).text("OWN") == "x"
