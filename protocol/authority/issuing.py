@@ -42,6 +42,8 @@ from protocol.limits import (
 )
 from protocol.peer_time import Moment, Window, hlc_ms, hlc_s
 
+_DOCUMENT_HINT = "ask the subject for its document: peerd identity document"
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialInfo:
@@ -200,12 +202,17 @@ def _known_subject(view: View, request: IssueRequest, now_s: int) -> Grant | Non
 
 def _subject_key(base: Grant | None, request: IssueRequest) -> PublicKey:
     if request.key is not None and authority_of(request.key.pid) != request.subject.authority:
-        raise RuleError("key-mismatch", f"the document's key is not the key of {request.subject}")
+        raise RuleError(
+            "key-mismatch",
+            f"the document's key is not the key of {request.subject}",
+            hint=_DOCUMENT_HINT,
+        )
     if base is not None:
         if request.key is not None and request.key.raw != base.key.raw:
             raise RuleError(
                 "key-mismatch",
                 f"{request.subject} is known with another key; a credential never changes its subject's key",
+                hint=_DOCUMENT_HINT,
             )
         return base.key
     if request.info is None and request.key is None:
@@ -279,7 +286,9 @@ def _period(
     end, wanted = _end(view, issuer, base, info, now_s)
     if end <= max(start, now_s):
         raise RuleError(
-            "invalid-time-period", "the credential would end before it begins, or has ended already"
+            "invalid-time-period",
+            "the credential would end before it begins, or has ended already",
+            hint="give a later end, or a longer life: --valid 90d",
         )
     return Window(start, end), wanted
 
@@ -292,10 +301,13 @@ def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int)
         raise RuleError(
             "invalid-time-period",
             "the start must be later than the start of the subject's current credential",
+            hint="leave the start out, or give a later one",
         )
     if info.not_before < issuer.window.start:
         raise RuleError(
-            "invalid-time-period", "the start lies before the start of the issuer's own credential"
+            "invalid-time-period",
+            "the start lies before the start of the issuer's own credential",
+            hint="leave the start out, or give a later one",
         )
     return info.not_before
 
@@ -303,11 +315,19 @@ def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int)
 def _end(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int) -> tuple[int, int]:
     """The last second, and the life in seconds that was wanted (0: as long as possible)."""
     if info.not_after is not None and info.valid_s is not None:
-        raise RuleError("invalid-argument", "give an end or a duration, not both")
+        raise RuleError(
+            "invalid-argument",
+            "an end and a duration are given",
+            hint="give one of them: --not-after, or --valid",
+        )
     if info.not_after is not None or info.valid_s is not None:
         end = info.not_after if info.not_after is not None else now_s + (info.valid_s or 0)
         if end > issuer.window.end:
-            raise RuleError("invalid-time-period", "the credential would outlive the issuer's own")
+            raise RuleError(
+                "invalid-time-period",
+                "the credential would outlive the issuer's own",
+                hint="leave the end out to get the longest life that the issuer can give",
+            )
         return end, max(0, end - now_s)
     wanted = base.wanted if base is not None else (view.properties.default_life or DEFAULT_LIFE_S)
     return min(issuer.window.end, now_s + wanted if wanted else END_OF_TIME_S), wanted

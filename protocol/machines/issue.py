@@ -120,7 +120,11 @@ class Issuing:
         """Sign the group's properties with some of them changed. Raises: RuleError, with nothing changed."""
         root = _check_ready(view)
         if command.root.public.pid not in root.operating:
-            raise RuleError("no-key-access", "the key given is not an operating key of the group's root")
+            raise RuleError(
+                "no-key-access",
+                "this daemon does not hold the group's root key",
+                hint="set properties on the creator's machine",
+            )
         check_clock(view, now)
         body = changed_properties(view.properties, command.changes)
         issuer = Issuer.root(command.root, root)
@@ -153,7 +157,9 @@ def _check_subjects(requests: Sequence[IssueRequest]) -> None:
     subjects = dict.fromkeys(request.subject.authority for request in requests)
     if not 1 <= len(requests) <= ELEMENTS_PER_FRAME_MAX or len(subjects) != len(requests):
         raise RuleError(
-            "invalid-argument", f"one call issues to 1 to {ELEMENTS_PER_FRAME_MAX} different subjects"
+            "invalid-argument",
+            f"one call issues to 1 to {ELEMENTS_PER_FRAME_MAX} different subjects",
+            hint="make several calls",
         )
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
+import apsw
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -146,6 +147,12 @@ class Node:
         (issued,) = await self.service.issue(group, [wished])
         return issued
 
+    async def issue_all(
+        self, group: str, wishes: Sequence[dict[str, object]]
+    ) -> Sequence[schema.CredentialIssued]:
+        """Issue a batch; each wish holds fields of `CredentialIssue`."""
+        return await self.service.issue(group, [schema.CredentialIssue(**wish) for wish in wishes])  # type: ignore[arg-type]
+
     async def renew(self, group: str, subject: Node, **wish: object) -> str:
         """Issue to a known subject by name alone; returns the grant id."""
         return (await self.issue(group, subject.peer_name, **wish)).credential.grant_id
@@ -200,10 +207,20 @@ class Node:
         opened = self.opened(group)
         return b"" if opened is None else opened.machine.synchronize.summary()[1]
 
-    def elements(self, group: str) -> list[bytes]:
-        """Every element in its store, byte by byte."""
-        opened = self.opened(group)
-        return [] if opened is None else list(opened.store.load())
+    def on_disk(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every row of every database of its home, and every other file: what a refusal must not change."""
+        rows = {}
+        for path in sorted(self.home.directory.rglob("*")):
+            if path.suffix == ".db":
+                with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as database:
+                    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema")]
+                    for table in tables:
+                        if not table.startswith("sqlite_autoindex"):
+                            query = f'SELECT * FROM "{table}"'
+                            rows[f"{path.name}:{table}"] = database.execute(query).fetchall()
+            elif path.is_file() and path.suffix in (".json", ".pem"):
+                rows[path.name] = [(path.read_bytes(),)]
+        return rows
 
     def events(self, since: str | None = None, limit: int = 256) -> Sequence[schema.Event]:
         """What it has told of so far."""
@@ -229,8 +246,9 @@ class Cluster:
     def __getitem__(self, name: str) -> Node:
         return self._nodes[name]
 
-    def __iter__(self) -> AsyncIterator[Node]:
-        raise TypeError("name the nodes")
+    def all(self) -> list[Node]:
+        """Every node, running or not."""
+        return list(self._nodes.values())
 
     async def start(self, *names: str) -> list[Node]:
         """Start these nodes, new ones or such as were stopped."""
@@ -295,24 +313,26 @@ async def grow(nodes: Cluster, creator: str, *others: str, line: bool = False) -
 
 async def lay_line(group: str, line: Sequence[Node]) -> None:
     """Let each be linked with those beside it and with nobody else."""
-    for place, node in enumerate(line):
-        beside = [line[other] for other in (place - 1, place + 1) if 0 <= other < len(line)]
-        await node.connect(group, *beside, only=True)
-    wanted = {
-        node.name: sorted(line[other].registry.identities.all()[0].key.authority for other in beside)
+    beside = {
+        node.name: [*line[max(0, place - 1) : place], *line[place + 1 : place + 2]]
         for place, node in enumerate(line)
-        for beside in [[other for other in (place - 1, place + 1) if 0 <= other < len(line)]]
     }
-    await until(lambda: all(node.neighbors(group) == wanted[node.name] for node in line), within_s=30)
+    for node in line:
+        await node.connect(group, *beside[node.name], only=True)
+    await until(
+        lambda: all(node.neighbors(group) == authorities(beside[node.name]) for node in line), within_s=30
+    )
+
+
+def authorities(nodes: Iterable[Node]) -> list[str]:
+    """The authorities of their identities, sorted, as `Node.neighbors` gives them."""
+    return sorted(named(node.name).public.authority for node in nodes)
 
 
 def meshed(group: str, nodes: Sequence[Node]) -> bool:
-    """Whether each has exactly one link with every other."""
-    everybody = {named(node.name).public.authority: None for node in nodes}
+    """Whether each has exactly one link with every other, and no more."""
     return all(
-        node.neighbors(group)
-        == sorted(other for other in everybody if other != named(node.name).public.authority)
-        for node in nodes
+        node.neighbors(group) == authorities(other for other in nodes if other is not node) for node in nodes
     )
 
 
