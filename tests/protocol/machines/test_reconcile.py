@@ -18,6 +18,7 @@ from protocol.limits import (
     RECONCILE_SHORT_IDS_MAX,
 )
 from protocol.machines.ordered_ids import OrderedIds
+from protocol.machines.reconcile import Reconciliation
 from tests.protocol.machines.reconciling import (
     Run,
     TwoSets,
@@ -105,6 +106,24 @@ def test_same_sets_and_key_give_the_same_bytes(drawn):
     assert first.payloads == session(*map(OrderedIds, drawn)).payloads
 
 
+def test_speaking_out_of_turn_is_a_mistake_of_ours():
+    initiator = Reconciliation(OrderedIds(), bytes(32), initiator=True)
+    other = Reconciliation(OrderedIds(), bytes(32), initiator=False)
+    with pytest.raises(AssertionError):
+        other.open()
+    with pytest.raises(AssertionError):
+        initiator.answer(bytes([0]))
+    initiator.open()
+    with pytest.raises(AssertionError):
+        initiator.open()
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_key_of_another_length_is_a_mistake_of_ours(length):
+    with pytest.raises(AssertionError):
+        Reconciliation(OrderedIds(), bytes(length), initiator=True)
+
+
 def test_other_key_gives_other_fingerprints():
     one, other = many(100), many(101)
     first = reconciled(one, other).payloads[0]
@@ -148,6 +167,12 @@ def test_list_that_would_hold_a_short_id_twice_is_not_sent():
 def test_different_ids_that_look_common_are_seen_by_the_agreement():
     run = reconciled(many(1), many(1, start=1), short_id=weak(0))
     assert flags(run) == [0, 0, 1, 0]
+
+
+def test_whole_ids_tell_both_sides_what_will_come():
+    run = reconciled(many(3), many(4)[2:], short_id=weak(0))
+    assert run.announced(0) == (ids_of(many(4)[3:]), 0)
+    assert run.announced(1) == ([identifier for _, identifier in many(2)], 0)
 
 
 def test_session_without_collision_is_not_repeated():
