@@ -12,7 +12,6 @@ from protocol.errors import RuleError
 from protocol.limits import ADDRESS_CHARACTERS_MAX
 
 PORT_MAX = 65_535
-_DNS_NAME_CHARACTERS_MAX = 253  # RFC 1035 3.1, without the length octets
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^\[\]:]*)):(?P<port>[1-9][0-9]{0,4})", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
@@ -20,6 +19,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCI
 
 def check_address(text: str) -> str:
     """Return an address unchanged. Raises: RuleError (invalid-argument)."""
+    # With a colon and a port, this also keeps names within the 253 characters of RFC 1035 3.1.
     if len(text) > ADDRESS_CHARACTERS_MAX:
         raise _refused(f"it has {len(text)} characters, {ADDRESS_CHARACTERS_MAX} are allowed")
     found = _ADDRESS.fullmatch(text)
@@ -56,11 +56,7 @@ def _is_ipv6(host: str) -> bool:
 def _is_dns_name(host: str) -> bool:
     labels = host.split(".")
     # Guards: a last label of digits is a mistyped IPv4 address, which resolvers read in ways of their own.
-    return (
-        len(host) <= _DNS_NAME_CHARACTERS_MAX
-        and all(_LABEL.fullmatch(label) for label in labels)
-        and not labels[-1].isdigit()
-    )
+    return all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
 
 
 def _refused(reason: str) -> RuleError:

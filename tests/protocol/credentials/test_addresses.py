@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from protocol.credentials.addresses import check_address
 from protocol.errors import RuleError
+from protocol.limits import ADDRESS_CHARACTERS_MAX
 
 
 @pytest.mark.parametrize(
@@ -83,11 +84,12 @@ def test_what_cannot_be_dialled_anywhere_is_refused(text):
     assert caught.value.detail.isprintable()
 
 
-def test_longest_name_fits_and_one_more_does_not():
+def test_address_of_255_characters_fits_and_of_256_does_not():
     name = ".".join(["a" * 49] * 5)
-    assert check_address(name + ".bb:1")
+    assert len(name + ".bbb:1") == ADDRESS_CHARACTERS_MAX
+    assert check_address(name + ".bbb:1")
     with pytest.raises(RuleError):
-        check_address(name + ".bbbb:1")
+        check_address(name + ".bbb:12")
 
 
 @given(st.text(max_size=300) | st.text("0123456789abcdef.:[]-", max_size=60))

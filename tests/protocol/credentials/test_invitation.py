@@ -96,6 +96,8 @@ def test_bad_address_is_refused():
 
 
 def test_seventeenth_address_is_refused():
+    most = replace(USUAL, addresses=ADDRESSES[:1] * INVITATION_ADDRESSES_MAX)
+    assert read_invitation(write_invitation(most)) == most
     more = f"<peerd:ADDRESS>{ADDRESSES[0]}</peerd:ADDRESS>" * (INVITATION_ADDRESSES_MAX - len(ADDRESSES))
     full = GOOD.replace("</PEERINVITATION>", more + "</PEERINVITATION>")
     assert len(read_invitation(full).addresses) == INVITATION_ADDRESSES_MAX
