@@ -235,8 +235,10 @@ class Node:
 class Cluster:
     """The nodes of one test, by name, and the network between them."""
 
-    def __init__(self, directory: Path, nursery: trio.Nursery, secure: Secure | None) -> None:
-        self.network = MemoryNetwork()
+    def __init__(
+        self, directory: Path, nursery: trio.Nursery, secure: Secure | None, network: MemoryNetwork
+    ) -> None:
+        self.network = network
         self.clock = clock_from(NOW.utc_ms)
         self._directory = directory
         self._nursery = nursery
@@ -271,10 +273,12 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(directory: Path, *, tls: bool = True) -> AsyncIterator[Cluster]:
+async def cluster(
+    directory: Path, *, tls: bool = True, network: MemoryNetwork | None = None
+) -> AsyncIterator[Cluster]:
     """Daemons with homes below `directory`; TLS can be left out where it is not what is tested."""
     async with trio.open_nursery() as nursery:
-        yield Cluster(directory, nursery, None if tls else plain)
+        yield Cluster(directory, nursery, None if tls else plain, network or MemoryNetwork())
         nursery.cancel_scope.cancel()
 
 

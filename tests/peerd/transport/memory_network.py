@@ -10,6 +10,7 @@ import errno
 import hashlib
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable
 
 import trio
@@ -71,6 +72,7 @@ class MemoryNetwork:
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
         self.ends: list[MemoryEnd] = []
         self.unplugged: set[str] = set()
+        self.calls = Counter[tuple[str, str]]()  # by host and host, those that were refused too
         self.ports = itertools.count(PORT_OF_FIRST_CALLER)
 
     def host(self, name: str) -> MemoryHost:
@@ -97,6 +99,7 @@ class MemoryHost:
 
     async def connect(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
         await trio.lowlevel.checkpoint()
+        self.network.calls[self.name, host] += 1
         listener = self.network.listeners.get((host, port))
         if listener is None or self.network.unplugged & {host, self.name}:
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
