@@ -120,11 +120,6 @@ class OrderedIds:
         index = bisect_right(self._lows, bound) - 1
         return self._block_starts()[index] + _offset(self._blocks[index], bound) // ENTRY_BYTES
 
-    def entry_at(self, rank: int) -> bytes:
-        """The entry with that many others before it."""
-        assert 0 <= rank < self._count
-        return self.entries(rank, rank + 1)
-
     def entries(self, start: int, stop: int) -> bytes:
         """The entries from rank `start` up to rank `stop`, 37 bytes each, as one byte string."""
         parts: list[bytes] = []

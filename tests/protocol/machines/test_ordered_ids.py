@@ -98,6 +98,37 @@ def test_slice_holds_the_entries_of_its_ranks(drawn, data):
     assert all(pieces)
 
 
+def pieces_of(ids: OrderedIds) -> list[int]:
+    """How many entries each piece of the whole set holds."""
+    pieces: list[int] = []
+    ids.feed(0, len(ids), lambda piece: pieces.append(len(piece) // ENTRY_BYTES))
+    return pieces
+
+
+def test_pieces_stay_bounded_while_ids_come_and_grow_together_when_they_go():
+    with blocks_of(16):
+        ids = OrderedIds()
+        for pair in sorted(many(400), key=lambda pair: pair[1]):
+            ids.add(*pair)
+        assert max(pieces_of(ids)) == 16
+        for n, pair in enumerate(many(400)):
+            if n % 8:
+                ids.discard(*pair)
+        assert sum(pieces_of(ids)) == 50
+        assert len(pieces_of(ids)) <= 50 / 3
+        assert max(pieces_of(ids)) <= 12
+
+
+def test_second_adding_and_second_discarding_change_nothing():
+    ids = OrderedIds(many(3))
+    assert ids.add(1, bytes(32))
+    assert not ids.add(1, bytes(32))
+    assert len(ids) == 4
+    assert ids.discard(1, bytes(32))
+    assert not ids.discard(1, bytes(32))
+    assert list(ids) == many(3)
+
+
 def test_set_can_grow_after_its_slices_were_handed_out():
     ids = OrderedIds(many(100))
     ids.feed(0, 100, sha256().update)
