@@ -240,7 +240,7 @@ def join(
     with session.client() as client:
         joined = client.join_group(wish)
         if wait:
-            joined = wait_for_credential(client, joined.group, timeout_s)
+            joined = wait_for_credential(client, joined.group, timeout_s, as_json=as_json)
     answer(joined, lambda: group_text(joined), as_json=as_json)
 
 

@@ -52,7 +52,7 @@ def ready(session: Session, timeout_s: int, as_json: bool) -> None:
 def credential(session: Session, group: str, timeout_s: int, as_json: bool) -> None:
     """Wait until this node holds a credential of GROUP that is valid."""
     with session.client() as client:
-        found = wait_for_credential(client, group, timeout_s)
+        found = wait_for_credential(client, group, timeout_s, as_json=as_json)
     answer(found, lambda: group_text(found), as_json=as_json)
 
 

@@ -17,8 +17,11 @@ _LOOK_S_FIRST = 0.02
 _LOOK_S_MAX = 0.5
 
 
-def wait_for_credential(client: Client, group: str, timeout_s: int) -> schema.Group:
-    """The group, once its credential is there. Raises: ApiError("timed-out"), and as the client."""
+def wait_for_credential(client: Client, group: str, timeout_s: int, *, as_json: bool) -> schema.Group:
+    """The group, once its credential is there; `as_json` leaves standard error to the problem that may come.
+
+    Raises: ApiError("timed-out"), and as the client.
+    """
     started = steady_s()
     look_s = _LOOK_S_FIRST
     with _Progress() as progress:
@@ -29,7 +32,8 @@ def wait_for_credential(client: Client, group: str, timeout_s: int) -> schema.Gr
             waited_s = steady_s() - started
             if waited_s >= timeout_s:
                 raise _timed_out(seen, timeout_s)
-            progress.show(seen, int(waited_s))
+            if not as_json:
+                progress.show(seen, int(waited_s))
             pause(min(look_s, timeout_s - waited_s))
             look_s = min(2 * look_s, _LOOK_S_MAX)
 

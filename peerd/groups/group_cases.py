@@ -218,6 +218,8 @@ class GroupCases:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
         if not changes:
             raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
+        check_friendly_name(changes.get("friendly", ""))
+        check_comment(changes.get("comment", ""))
         await opened.node.runner.submit(SetProperties(changes, self._registry.root_key(opened)))
         return await self.properties(group)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from peerd.cli import waiting
@@ -37,14 +38,26 @@ def test_it_looks_until_the_credential_is_there(peerd, daemon, time: FakeTime) -
     daemon.will_answer("POST", "groups/join", AWAITED)
     linked = group(state="joining", gid=None, credential=None, neighbors=[neighbor()])
     daemon.will_answer("GET", f"groups/{PIZZA}", AWAITED, AWAITED, linked, group())
-    outcome = peerd(*JOIN, "--json")
+    outcome = peerd(*JOIN)
     assert outcome.exit_code == 0
-    assert outcome.json["credential"]["roles"] == ["admin"]
+    assert "admin" in outcome.stdout
     assert len(time.pauses) == 3
     assert outcome.stderr.splitlines() == [
         "waiting for the credential; 0 neighbors",
         "waiting for the credential; 1 neighbor",
     ]
+
+
+def test_with_json_nothing_but_a_problem_goes_to_standard_error(peerd, daemon, time: FakeTime) -> None:
+    daemon.will_answer("POST", "groups/join", AWAITED)
+    daemon.will_answer("GET", f"groups/{PIZZA}", AWAITED, AWAITED, group())
+    outcome = peerd(*JOIN, "--json")
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.json["credential"]["roles"] == ["admin"]
+    daemon.will_answer("GET", f"groups/{PIZZA}", AWAITED)
+    outcome = peerd(*JOIN, "--json", "--timeout", "1")
+    assert outcome.exit_code == 7
+    assert msgspec.json.decode(outcome.stderr)["type"] == "timed-out"
 
 
 def test_a_credential_that_is_there_already_needs_no_waiting(peerd, daemon, time: FakeTime) -> None:

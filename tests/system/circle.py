@@ -1,0 +1,74 @@
+"""Alice's group, made by hand: what its people type to admit one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.system.people import Person, people
+
+
+@dataclass
+class Circle:
+    """Alice's group: bob is its second administrator, the others are who the cases need them to be."""
+
+    cast: dict[str, Person]
+    group: str = ""
+    documents: dict[str, str] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Person:
+        return self.cast[name]
+
+    def issue(self, by: str, *words: str) -> dict[str, Any]:
+        """Issue and return the credential."""
+        issued = self.cast[by].json("credential", "issue", "pizza", *words)
+        assert isinstance(issued["credential"], dict)
+        return issued["credential"]
+
+    def admit(self, name: str, *words: str) -> dict[str, Any]:
+        """Case (d) in short: a stored credential, and the subject that fetches it by the group's name."""
+        credential = self.issue("alice", "--document", self.documents[name], "--store", *words)
+        self.join(name, self.alice)
+        return credential
+
+    def join(self, name: str, at: Person) -> dict[str, Any]:
+        """Join by name at somebody's address, and be up to date."""
+        words = ("--group", self.group, "--address", at.address, "--wait", "--timeout", "30")
+        joined = self.cast[name].json("group", "join", *words)
+        self.cast[name].json("wait", "synchronized", "pizza")
+        assert isinstance(joined, dict)
+        return joined
+
+    def seen_by(self, name: str) -> dict[str, Any]:
+        """The group as one of them sees it."""
+        seen = self.cast[name].json("group", "show", "pizza")
+        assert isinstance(seen, dict)
+        return seen
+
+    def goes_by(self, name: str, credential: dict[str, Any]) -> None:
+        """Wait until one of them goes by a credential."""
+        self.cast[name].adopted_at(credential["grant_id"])
+        used = self.seen_by(name)["credential"]
+        assert used is not None
+        assert used["grant_id"] == credential["grant_id"]
+
+    def spread_to(self, name: str) -> None:
+        """Wait until one of them holds what alice holds."""
+        digest = self.seen_by("alice")["digest"]
+        self.cast[name].wait_group(self.group, lambda seen: seen.digest == digest)
+
+
+@contextmanager
+def circle_of(*others: str) -> Iterator[Circle]:
+    """Alice and bob, and others who are not members yet."""
+    names = ("alice", "bob", *others)
+    with people(*names) as cast:
+        made = Circle(dict(zip(names, cast, strict=True)))
+        for person in cast:
+            made.documents[person.name] = person.document(person.name)
+        recovery = made.alice.home.with_name("recovery.txt")
+        made.group = made.alice.json("group", "create", "pizza", "--recovery", str(recovery))["group"]
+        made.admit("bob", "--role", "admin", "--friendly-name", "Bob B.")
+        yield made
