@@ -38,6 +38,7 @@ ADOPTS_IDS_MAX = 16
 ROOT_KEYS_MAX = 16  # of one operating or recovery set: arbitrary, more than people share out
 EXT_BYTES_MAX = 4096
 PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
+PROPERTIES_BYTES_MAX = 32 * 1024  # of their body, so that it fits an act with all that surrounds it
 CHAINS_OWN_WARN = 8  # a daemon warns when it opens its ninth chain
 HLC_AHEAD_MS_MAX = 5 * 60 * 1000  # beyond it an act is quarantined
 

@@ -45,7 +45,7 @@ from protocol.limits import (
     BUNDLE_BYTES_MAX,
     ELEMENTS_PER_FRAME_MAX,
     HLC_AHEAD_MS_MAX,
-    SETTING_BYTES_MAX,
+    PROPERTIES_BYTES_MAX,
 )
 from protocol.machines.events import Issue, SetProperties
 from protocol.peer_time import Moment, hlc_ms, next_hlc
@@ -130,6 +130,7 @@ class Issuing:
         issuer = Issuer.root(command.root, root)
         pens: dict[bytes, _Pen] = {}
         pen = self._pen(pens, issuer, view, now, store)
+        pen.hlc = max(pen.hlc, view.properties_hlc)  # of two, the later one counts
         act = sign_act(pen.place(issuer, pen.next_hlc(now)), Kind.PROPERTIES, body, [command.root])
         pen.note(act)
         _keep_chains(pens, store)
@@ -205,14 +206,18 @@ def changed_properties(before: PropertiesBody, changes: Mapping[str, Any]) -> Pr
     """The properties after some changes. Raises: RuleError(invalid-properties, invalid-friendly-name)."""
     unknown = sorted(changes.keys() - set(PropertiesBody.__struct_fields__))
     if unknown:
-        raise RuleError("invalid-properties", f"there is no property {unknown[0]}")
+        raise _bad_properties(f"there is no property {unknown[0]}")
     merged = {**msgspec.to_builtins(before, builtin_types=(bytes,)), **changes}
     try:
         body = msgspec.convert(merged, PropertiesBody, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        raise RuleError("invalid-properties", f"the properties are not acceptable: {error}") from None
+        raise _bad_properties(f"the properties are not acceptable: {error}") from None
     check_friendly_name(body.friendly)
     check_comment(body.comment)
-    if len(encode(msgspec.to_builtins(body, builtin_types=(bytes,)))) > SETTING_BYTES_MAX // 2:
-        raise RuleError("invalid-properties", "the properties are too large to travel")
+    if len(encode(msgspec.to_builtins(body, builtin_types=(bytes,)))) > PROPERTIES_BYTES_MAX:
+        raise _bad_properties("the properties are too large to travel")
     return body
+
+
+def _bad_properties(detail: str) -> RuleError:
+    return RuleError("invalid-properties", detail, hint="peerd group show tells what they are now")
