@@ -253,6 +253,7 @@ class GroupMachine:
         for element in intake.fresh:
             outputs += self._tell(element, now, store)
         if source is not None:
+            outputs += self._tell_foreign(intake.fresh, now, store)
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
@@ -274,6 +275,17 @@ class GroupMachine:
         ):
             return []
         return [self._notice("member-changed", grant_facts(admitted.grant), now, store)]
+
+    def _tell_foreign(self, fresh: Iterable[Element], now: Moment, store: ActSet) -> list[Output]:
+        """Tell of acts that came from elsewhere and stand on a chain which only this store signs."""
+        view = self.members.view
+        foreign = [one for one in fresh if isinstance(one, Act) and self.issuing.is_foreign(one, view, store)]
+        return [
+            self._notice(
+                "key-used-elsewhere", {"author": act.place.author.hex(), "act": act.id.hex()}, now, store
+            )
+            for act in foreign
+        ]
 
     def _on_adopt(self, event: Adopt, now: Moment, store: ActSet, outputs: list[Output]) -> None:
         self._absorb(self.members.adopt(event.bundle, now, store), None, now, store, outputs)
@@ -306,7 +318,10 @@ class GroupMachine:
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, now: Moment, store: ActSet, outputs: list[Output]) -> None:
-        self._absorb(self.members.expire(now, store), None, now, store, outputs)
+        intake = self.members.expire(now, store)
+        if intake.fresh:
+            self.synchronize.on_quarantine_ended(now)
+        self._absorb(intake, None, now, store, outputs)
         silent = {link.id: link for link in self.links}
         outputs += self.links.on_tick(self.synchronize.summary(), now)
         for link in silent.values():

@@ -136,6 +136,14 @@ class Issuing:
         _keep_chains(pens, store)
         return act
 
+    def is_foreign(self, act: Act, view: View, store: ActSet) -> bool:
+        """Whether an act that came from elsewhere stands on the chain that this store signs for its author:
+        somebody else has the key, or this store is an old copy of another.
+        """
+        last_id = store.setting(_setting(act.place.author))
+        last = None if last_id is None else view.admitted(last_id)
+        return last is not None and last.place.chain == act.place.chain
+
     def _pen(self, pens: dict[bytes, _Pen], issuer: Issuer, view: View, now: Moment, store: ActSet) -> _Pen:
         author = view.gid if issuer.grant is None else issuer.signer.public.pid
         if author not in pens:

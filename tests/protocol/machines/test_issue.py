@@ -19,10 +19,12 @@ from protocol.credentials.keys import PrivateKey, all_hold
 from protocol.credentials.names import PeerName
 from protocol.errors import RULES, RuleError
 from protocol.limits import BUNDLE_BYTES_MAX, ELEMENTS_PER_FRAME_MAX, HLC_AHEAD_MS_MAX
-from protocol.machines.events import Issue, SetProperties
+from protocol.machines.events import Connect, Input, Issue, LinkUp, Notice, Received, SetProperties, Tick
+from protocol.machines.group import GroupMachine
 from protocol.machines.issue import Issuing, changed_properties, keep_chain
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_ms
+from protocol.wire.messages import News, Open
 from tests.support.builders import DAY, GRC, NOW, Group, Node, after
 from tests.support.keys import key, named, peer_name
 from tests.support.views import told_by
@@ -191,6 +193,46 @@ def test_nothing_is_built_beside_an_act_that_somebody_else_signed(desk):
     head = desk.node.members.view.head(first.place.author, first.place.chain)
     ((again, _),) = desk.issue(wish("carl"))
     assert (again.place.prev == first.id) == (head.id == first.id)
+
+
+def test_act_on_the_chain_of_this_store_that_came_from_elsewhere_is_foreign(group):
+    one, two = Desk(group, seed=1), Desk(group, seed=2)
+    ((mine, _),) = one.issue(wish())
+    theirs = foreign(one, seq=2, prev=mine.id, hlc=mine.place.hlc + 5)
+    ((other, _),) = two.issue(wish("carl"))
+    view, store = one.node.members.view, one.node.store
+    assert one.issuing.is_foreign(theirs, view, store)
+    assert not one.issuing.is_foreign(other, view, store)
+    assert not one.issuing.is_foreign(group.genesis, view, store)
+    assert not two.issuing.is_foreign(theirs, two.node.members.view, two.node.store)
+
+
+@pytest.mark.parametrize("ahead_ms", [0, HLC_AHEAD_MS_MAX + 1000])
+def test_foreign_act_is_told_when_it_comes_or_when_its_time_comes(ahead_ms, group):
+    group.grant("grc -> alice:admin -> bob:member")
+    machine = GroupMachine(group.gid, named("alice"), node_id=bytes(16), rng=random.Random(1))
+    node = Node(machine.members, MemoryActSet())
+    node.take(group.elements, None)
+
+    def told(event: Input, now: Moment = LATER) -> list[str]:
+        outputs = node.write(lambda store: machine.handle(event, now, store))
+        notices = [output for output in outputs if isinstance(output, Notice)]
+        return [notice.facts["act"] for notice in notices if notice.kind == "key-used-elsewhere"]
+
+    assert told(Connect(())) == []
+    assert told(LinkUp(1, named("bob").public, b"b" * 16, None, None, bytes(32))) == []
+    assert told(Received(1, Open((), (), 0, bytes(16)))) == []
+    assert told(Issue((wish("carl"),))) == []
+    last_id = node.store.setting(f"last/{named('alice').public.pid[:16].hex()}")
+    assert last_id is not None
+    mine = machine.members.view.admitted(last_id)
+    assert mine is not None
+    place = {"chain": mine.place.chain, "seq": 2, "prev": mine.id}
+    hlc = mine.place.hlc + 1 + (ahead_ms << 16)
+    act = group.act("alice", Kind.RESIGN, {}, hlc=hlc, keep=False, **place)
+    arrived = told(Received(1, News((act.raw,)), (act,)))
+    later = told(Tick(), Moment(LATER.mono_ms + ahead_ms, LATER.utc_ms + ahead_ms))
+    assert (arrived, later) == (([], [act.id.hex()]) if ahead_ms else ([act.id.hex()], []))
 
 
 @pytest.mark.parametrize("late_ms, same", [(HLC_AHEAD_MS_MAX - 1, True), (HLC_AHEAD_MS_MAX, False)])
