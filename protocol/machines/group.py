@@ -319,6 +319,7 @@ class GroupMachine:
 
     def _on_tick(self, now: Moment, store: ActSet, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
+        outputs += self._tell_foreign(intake.fresh, now, store)
         if intake.fresh:
             self.synchronize.on_quarantine_ended(now)
         self._absorb(intake, None, now, store, outputs)

@@ -131,6 +131,12 @@ class Synchronize:
         partner.gap_ms = SESSION_GAP_MS_MIN
         return True
 
+    def on_quarantine_ended(self, now: Moment) -> None:
+        """What sessions brought in vain may now be admitted: the next ones need not wait for minutes."""
+        for partner in self._partners.values():
+            partner.gap_ms = SESSION_GAP_MS_MIN
+            partner.not_before_ms = min(partner.not_before_ms, now.mono_ms + SESSION_GAP_MS_MIN)
+
     def _begin_next(self, now: Moment) -> list[Output]:
         """Begin with the first neighbor that waits for it, unless a session is under way."""
         if self.busy:
