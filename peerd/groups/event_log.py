@@ -7,13 +7,12 @@ read from its start; one that is gone leaves the cursor.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 
 from peerd.control import schema
 from peerd.control.operations import EventPage
 from peerd.control.schema import end_at, time_at_ms
+from peerd.groups.base64url import read_base64url, write_base64url
 from protocol.authority.act_set import ActStore, LoggedEvent
 from protocol.codec import decode_untrusted, encode
 from protocol.errors import RemoteProtocolError, RuleError
@@ -81,14 +80,14 @@ def _render(event: LoggedEvent, group: str, cursor: str) -> schema.Event:
 
 
 def _write(read: Mapping[str, int]) -> str:
-    return base64.urlsafe_b64encode(encode(dict(read))).rstrip(b"=").decode("ascii")
+    return write_base64url(encode(dict(read)))
 
 
 def _read(cursor: str) -> dict[str, int]:
+    packed = read_base64url(cursor)
     try:
-        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        value = decode_untrusted(packed, bytes_max=_CURSOR_BYTES_MAX)
-    except (binascii.Error, ValueError, RemoteProtocolError):
+        value = None if packed is None else decode_untrusted(packed, bytes_max=_CURSOR_BYTES_MAX)
+    except RemoteProtocolError:
         value = None
     if type(value) is not dict or not all(type(number) is int and number >= 0 for number in value.values()):
         raise RuleError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-
 from peerd.control import schema
 from peerd.control.schema import time_at_ms
 from peerd.errors import Conflict
+from peerd.groups.base64url import write_base64url
 from peerd.groups.registry import Registry
 from peerd.identities import Identity
 
@@ -65,7 +64,7 @@ class IdentityCases:
         return schema.Identity(
             peer_name=identity.peer_name,
             friendly_name=identity.friendly_name,
-            public_key=base64.urlsafe_b64encode(identity.key.raw).rstrip(b"=").decode("ascii"),
+            public_key=write_base64url(identity.key.raw),
             created=time_at_ms(identity.created_ms),
             groups=self._groups_of(identity),
             deleted=identity.deleted_ms is not None,

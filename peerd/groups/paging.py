@@ -4,12 +4,11 @@ do not shift it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from peerd.control.schema import Page
+from peerd.groups.base64url import read_base64url, write_base64url
 from protocol.errors import RuleError
 
 T = TypeVar("T")
@@ -24,13 +23,14 @@ def page_of(entries: Sequence[T], key: Callable[[T], str], page: Page) -> tuple[
 
 
 def _write(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).rstrip(b"=").decode("ascii")
+    return write_base64url(key.encode())
 
 
 def _read(cursor: str) -> str:
+    packed = read_base64url(cursor)
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        raise RuleError(
-            "invalid-argument", "this is no cursor of this list", hint="leave it out to begin anew"
-        ) from None
+        if packed is not None:
+            return packed.decode()
+    except UnicodeError:
+        pass
+    raise RuleError("invalid-argument", "this is no cursor of this list", hint="leave it out to begin anew")

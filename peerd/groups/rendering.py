@@ -8,6 +8,7 @@ from typing import Literal
 
 from peerd.control import schema
 from peerd.control.schema import end_at, time_at, time_at_ms
+from peerd.groups.base64url import write_base64url
 from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
 from protocol.authority.grants import Grant, read_untrusted_grant
@@ -76,7 +77,7 @@ def member(machine: GroupMachine, group: str, pid: bytes, own: frozenset[bytes],
         not_after=said.not_after,
         issuer=said.issuer,
         grant_id=said.grant_id,
-        public_key=base64.urlsafe_b64encode(shown.key.raw).rstrip(b"=").decode("ascii"),
+        public_key=write_base64url(shown.key.raw),
         own=pid in own,
         neighbor=any(link.key.pid == pid for link in machine.links),
     )
