@@ -13,30 +13,25 @@ from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
 from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.view import View
-from protocol.credentials.names import name_of_group
 from protocol.credentials.roles import role_names
+from protocol.ids import authority_of
+from protocol.limits import LEVEL_ROOT
 from protocol.machines.group import GroupMachine
 from protocol.machines.link import Link
 from protocol.peer_time import Moment, hlc_ms
 
 
-def group_name_of(view: View) -> str:
-    """The group's full name."""
-    assert view.root is not None
-    return str(name_of_group(view.gid, view.root.classifier))
-
-
 def credential(view: View, group: str, grant: Grant, at_s: int) -> schema.Credential:
     """A grant with what the view says of it."""
-    issuer = _issuer(view, grant)
+    issuer, issuer_friendly_name = _issuer(view, group, grant)
     current = view.current(grant.pid, at_s)
     return schema.Credential(
         grant_id=grant.act_id.hex(),
         group=group,
         subject=str(grant.peer_name),
         friendly_name=grant.friendly_name,
-        issuer=group if issuer is None else str(issuer.peer_name),
-        issuer_friendly_name=view.properties.friendly if issuer is None else issuer.friendly_name,
+        issuer=issuer,
+        issuer_friendly_name=issuer_friendly_name,
         roles=list(role_names(grant.roles)),
         level=grant.level,
         issued=time_at_ms(hlc_ms(grant.hlc)),
@@ -50,10 +45,16 @@ def credential(view: View, group: str, grant: Grant, at_s: int) -> schema.Creden
     )
 
 
-def _issuer(view: View, grant: Grant) -> Grant | None:
-    """The grant under which another was signed; None for one by the root, or one whose path is not here."""
+def _issuer(view: View, group: str, grant: Grant) -> tuple[str, str]:
+    """The names of who signed: of the group for its root, of a key alone while the credential that it signed
+    under is not here.
+    """
+    if grant.author_level == LEVEL_ROOT:
+        return group, view.properties.friendly
     above = view.admitted(grant.cred)
-    return None if above is None else above.grant
+    if above is None or above.grant is None:
+        return authority_of(grant.author), ""
+    return str(above.grant.peer_name), above.grant.friendly_name
 
 
 def member(machine: GroupMachine, group: str, pid: bytes, own: frozenset[bytes], at_s: int) -> schema.Member:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from peerd.control import schema
+from peerd.errors import NotReady
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
 from peerd.groups.rendering import credential, neighbor
@@ -13,6 +16,8 @@ from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.machines.events import DialOutcome
 from protocol.peer_time import Moment
+
+T = TypeVar("T")
 
 _WARN_SHARE = 4  # a credential whose last quarter has begun is worth a warning …
 _WARN_S_MAX = 30 * 86_400  # … but none that still holds for a month
@@ -31,8 +36,18 @@ class Summaries:
     async def all(self) -> list[schema.Group]:
         """All groups, by name."""
         found = [self.of_joining(entry) for entry in self._registry.joining()]
-        found += [await self.of_open(opened) for opened in self._registry.open_groups()]
+        found += await self._of_each(self._read)
         return sorted(found, key=lambda group: group.group)
+
+    async def _of_each(self, read: Callable[[OpenGroup], T]) -> list[T]:
+        """What is read of every open group; one that closes meanwhile is left out."""
+        found = []
+        for opened in self._registry.open_groups():
+            try:
+                found.append(await opened.node.runner.ask(partial(_reading, read, opened)))
+            except NotReady:
+                continue
+        return found
 
     async def of(self, name: str) -> schema.Group:
         """One group, as a person names it."""
@@ -64,9 +79,9 @@ class Summaries:
 
     async def of_open(self, opened: OpenGroup) -> schema.Group:
         """A group that runs."""
-        return await opened.node.runner.ask(lambda _: self._read(opened, _))
+        return await opened.node.runner.ask(partial(_reading, self._read, opened))
 
-    def _read(self, opened: OpenGroup, _: ActSet) -> schema.Group:
+    def _read(self, opened: OpenGroup) -> schema.Group:
         machine, name, now = opened.machine, opened.entry.group_name, self._now()
         view = machine.members.view
         own = machine.members.own_grant(now.utc_s)
@@ -94,17 +109,21 @@ class Summaries:
     async def findings(self) -> list[schema.Finding]:
         """What is not as it should be, in every group, each with the command that mends it."""
         findings = [_waiting(entry) for entry in self._registry.joining()]
-        for opened in self._registry.open_groups():
-            findings += await opened.node.runner.ask(partial(self._group_findings, opened))
+        for found in await self._of_each(self._group_findings):
+            findings += found
         return findings
 
-    def _group_findings(self, opened: OpenGroup, _: ActSet) -> list[schema.Finding]:
+    def _group_findings(self, opened: OpenGroup) -> list[schema.Finding]:
         now, name = self._now(), opened.entry.group_name
         return [
             *_credential_findings(opened, now, name),
             *_link_findings(opened, name),
             *_set_findings(opened, name),
         ]
+
+
+def _reading(read: Callable[[OpenGroup], T], opened: OpenGroup, _: ActSet) -> T:
+    return read(opened)
 
 
 def _waiting(entry: CatalogueEntry) -> schema.Finding:
