@@ -89,7 +89,7 @@ BREACHES = [
     ("import-arrow", "peerd/transport/frames.py", "from peerd.gossip import runner\n", 1),
     ("import-arrow", "peerd/store/group_store.py", "from protocol.machines import link\n", 1),
     ("import-arrow", "peerd/groups/registry.py", "from peerd.transport import dialer\n", 1),
-    ("import-arrow", "peerd/groups/registry.py", "from peerd.control.schema import Group\n", 1),
+    ("import-arrow", "peerd/groups/registry.py", "from peerd.control.handlers import get_group\n", 1),
     ("import-arrow", "peerd/control/handlers.py", "from peerd.gossip import runner\n", 1),
     ("import-arrow", "peerd/control/schema.py", "from peerd.control.handlers import handle\n", 1),
     ("import-arrow", "peerd/control/client.py", "from protocol.errors import RULES\n", 1),
