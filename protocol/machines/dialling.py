@@ -65,7 +65,7 @@ class Dialling:
         self._rng = rng
         self._known: dict[str, _Address] = {}
         self._visited: str | None = None
-        self._visit_ms: int | None = None
+        self._visit_ms: int | None = None  # when the next visit is due; None without links enough
 
     def load(self, store: ActSet) -> None:
         """Read the address book back at start."""
@@ -207,7 +207,8 @@ class Dialling:
     def dials(self, links: Iterable[Link], now: Moment) -> list[Dial]:
         """Whom to call now: of several addresses of one node, one at a time."""
         links = tuple(links)
-        room = self._room(links)
+        if (room := self._room(links)) <= 0:
+            return []
         dials: list[Dial] = []
         nodes: dict[bytes, None] = {}
         for address, entry in self._candidates(links):
@@ -245,33 +246,38 @@ class Dialling:
         links = tuple(links)
         if not self._has_all(links):
             self._visit_ms = None
-        elif self._visit_ms is None:
-            self._plan_visit(now)
-        elif (due := self._visit_due(links)) is not None and due <= now.mono_ms:
-            self._plan_visit(now)
-            return self._visit_somebody(links, now)
-        return None, None
+            return None, None
+        if self._visit_ms is None:
+            self._visit_ms = self._next_visit(now)
+        if self._visit_ms > now.mono_ms:
+            return None, None
+        due = [pair for pair in self._candidates(links) if pair[1].due_ms <= now.mono_ms]
+        if not due:
+            return None, None
+        self._visit_ms = self._next_visit(now)
+        return self._visit_one_of(due, links)
 
     def _has_all(self, links: tuple[Link, ...]) -> bool:
         """Whether this node has the links that it aims at."""
         return self.online and not self._stopped and not self.only and len(links) >= LINKS_TARGET
 
-    def _plan_visit(self, now: Moment) -> None:
-        self._visit_ms = now.mono_ms + self._rng.randrange(ANTI_ENTROPY_MS // 2, ANTI_ENTROPY_MS * 3 // 2)
+    def _next_visit(self, now: Moment) -> int:
+        return now.mono_ms + self._rng.randrange(ANTI_ENTROPY_MS // 2, ANTI_ENTROPY_MS * 3 // 2)
 
     def _visit_due(self, links: tuple[Link, ...]) -> int | None:
         """When the next visit is due; None while there is nobody to visit."""
         first = min((entry.due_ms for _, entry in self._candidates(links)), default=None)
         return None if first is None or self._visit_ms is None else max(first, self._visit_ms)
 
-    def _visit_somebody(self, links: tuple[Link, ...], now: Moment) -> tuple[Dial | None, Link | None]:
+    def _visit_one_of(
+        self, addresses: list[tuple[str, _Address]], links: tuple[Link, ...]
+    ) -> tuple[Dial | None, Link | None]:
         last = next((link for link in links if link.dialled and link.address == self._visited), None)
         if len(links) == LINKS_TARGET:
             last = None  # it is needed
         if len(links) - (last is not None) >= LINKS_MAX:
             return None, None
-        due = [pair for pair in self._candidates(links) if pair[1].due_ms <= now.mono_ms]
-        self._visited, entry = self._rng.choice(due)
+        self._visited, entry = self._rng.choice(addresses)
         entry.dialling = True
         return Dial(self._visited), last
 

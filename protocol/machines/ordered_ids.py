@@ -59,7 +59,7 @@ def bound_between(before: bytes, after: bytes) -> bytes:
 class OrderedIds:
     """A set of (second, id), with ranks. Adding costs a few microseconds wherever the id falls."""
 
-    __slots__ = ("_blocks", "_count", "_lows", "_shards", "_stale", "_starts")
+    __slots__ = ("_blocks", "_count", "_digest", "_lows", "_shards", "_stale", "_starts")
 
     def __init__(self, pairs: Iterable[tuple[int, bytes]] = ()) -> None:
         """Start with `pairs`, in any order; it is quickest when they are roughly sorted, as arrivals are."""
@@ -70,6 +70,7 @@ class OrderedIds:
         self._starts: list[int] | None = None  # rank of each block's first entry; None after a change
         self._shards = [_EMPTY_SHARD] * DIGEST_SHARDS
         self._stale: set[int] = set()  # first id bytes whose shard has changed since it was hashed
+        self._digest = b""  # as of when no shard was stale; asked for with every message of a link
         entries = (entry_of(second, identifier) for second, identifier in pairs)
         # The piece grows with the set, so that pairs in no order at all cost only a few passes over it.
         while piece := sorted(islice(entries, max(_PIECE_IDS_MIN, self._count // 2))):
@@ -146,9 +147,10 @@ class OrderedIds:
 
     def digest(self) -> bytes:
         """16 bytes that are equal exactly when two sets are."""
-        if self._stale:
+        if self._stale or not self._digest:
             self._hash_stale_shards()
-        return tagged_hash("peerd/ids/1", *self._shards)[:DIGEST_BYTES]
+            self._digest = tagged_hash("peerd/ids/1", *self._shards)[:DIGEST_BYTES]
+        return self._digest
 
     def _hash_stale_shards(self) -> None:
         """Hash each changed shard's entries in ascending order."""

@@ -104,9 +104,9 @@ class Synchronize:
         self._partners.pop(link, None)
 
     @property
-    def busy(self) -> int:
-        """How many sessions are under way."""
-        return sum(1 for partner in self._partners.values() if partner.session is not None)
+    def busy(self) -> tuple[LinkId, ...]:
+        """The links on which a session is under way."""
+        return tuple(link for link, partner in self._partners.items() if partner.session is not None)
 
     # --- beginning ------------------------------------------------------------------------------------------
 

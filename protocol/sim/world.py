@@ -1,0 +1,308 @@
+"""World: a group, its nodes, the network between them, and what users do; all driven by one seed.
+
+Users act through `issue` and `command`, which wait in simulated time, or `ask_for`, which does not. The world
+remembers what it promised them: a grant whose issuing was answered must never be lost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.authority.bodies import PropertiesBody
+from protocol.authority.bundle import Bundle, decode_untrusted_bundle
+from protocol.authority.elements import Element
+from protocol.authority.founding import found_group
+from protocol.authority.issuing import CredentialInfo, IssueRequest
+from protocol.credentials.keys import PrivateKey
+from protocol.credentials.names import PeerName, name_of_key
+from protocol.errors import RuleError
+from protocol.ids import AUTHORITY_BYTES
+from protocol.machines.events import Adopt, Connect, Input, Issue, Issued, Notice, Output, Result
+from protocol.machines.issue import keep_chain
+from protocol.peer_time import Moment
+from protocol.sim.faulty import Faulty
+from protocol.sim.joining import Joiner
+from protocol.sim.network import Network, Weather
+from protocol.sim.node import EPOCH_MS, Node
+from protocol.sim.schedule import Schedule
+from protocol.sim.trace import Trace
+from protocol.wire.messages import Message, News, Transfer
+
+AGREE_STEP_MS = 100  # how often it is looked whether all agree
+COMMAND_MS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A notice, and where and when it was told."""
+
+    ms: int
+    node: str
+    notice: Notice
+
+
+@dataclass(slots=True)
+class Figures:
+    """What is counted over a run. Bytes and elements are those that honest nodes received."""
+
+    received: Counter[str] = field(default_factory=Counter)  # bytes, by kind of message
+    frames: Counter[str] = field(default_factory=Counter)
+    elements: int = 0  # however often
+    useful: int = 0  # that were new
+    hops: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    arrived_ms: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    issued_ms: dict[bytes, int] = field(default_factory=dict)
+
+
+class World:
+    """One group and all its nodes."""
+
+    def __init__(self, rng: random.Random, weather: Weather | None = None) -> None:
+        """The first node is the creator's, and alone; nothing has happened yet."""
+        self.rng = rng
+        self.schedule = Schedule()
+        self.trace = Trace()
+        self.network = Network(self.schedule, self._branch(), weather or Weather())
+        self.figures = Figures()
+        self.nodes: dict[str, Node] = {}
+        self.faulty: dict[str, Faulty] = {}
+        self.promised: dict[bytes, str] = {}  # grant id -> the node that answered
+        self.told: list[Told] = []
+        self.refused = 0
+        self.checked: dict[str, tuple[int, int, bytes]] = {}  # the life and the set of a node looked at last
+        self._keys: dict[str, PrivateKey] = {}
+        self.root = self._new_key()
+        self.creator = self._found("n0")
+
+    def _branch(self) -> random.Random:
+        """A generator of its own for one part of the run, so that the others do not disturb it."""
+        return random.Random(self.rng.getrandbits(64))  # noqa: S311 - a run must repeat
+
+    def _new_key(self) -> PrivateKey:
+        return PrivateKey.from_seed(self.rng.randbytes(32))
+
+    def key(self, name: str) -> PrivateKey:
+        """The identity that goes by this name."""
+        if name not in self._keys:
+            self._keys[name] = self._new_key()
+        return self._keys[name]
+
+    def peer_name(self, name: str) -> PeerName:
+        """Its peer name."""
+        return name_of_key(self.key(name).public, name)
+
+    def _found(self, name: str) -> Node:
+        key = self.key(name)
+        founding = found_group(
+            grc=self.root,
+            creator=key.public,
+            creator_name=self.peer_name(name),
+            creator_friendly_name="",
+            classifier="sim",
+            properties=PropertiesBody(),
+            recovery=[self._new_key().public],
+            nonce=self.rng.randbytes(32),
+            now=Moment(0, EPOCH_MS),
+        )
+        self.gid = founding.root.gid
+        node = self._node(name)
+        node.store.begin()
+        for element in founding.elements:
+            node.store.put(element.id, element.raw)
+        keep_chain(founding.last, node.store)
+        node.store.commit()
+        node.start()
+        return node
+
+    def _node(self, name: str) -> Node:
+        node = Node(
+            name,
+            self.key(name),
+            self.gid,
+            schedule=self.schedule,
+            network=self.network,
+            trace=self.trace,
+            rng=self._branch(),
+            hooks=self,
+        )
+        self.nodes[name] = node
+        return node
+
+    @property
+    def now_s(self) -> int:
+        """Seconds UTC, by a clock that is right."""
+        return (EPOCH_MS + self.schedule.now_ms) // 1000
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def run(self, ms: int) -> None:
+        """Let so much time pass."""
+        self.schedule.run_until(self.schedule.now_ms + ms)
+
+    def run_until(self, holds: Callable[[], bool], ms_max: int, step_ms: int = AGREE_STEP_MS) -> int | None:
+        """Let time pass until something holds; returns how long that took, None when it never did."""
+        began = self.schedule.now_ms
+        while not holds():
+            if self.schedule.now_ms - began >= ms_max:
+                return None
+            self.run(step_ms)
+        return self.schedule.now_ms - began
+
+    # --- nodes ----------------------------------------------------------------------------------------------
+
+    def honest(self) -> list[Node]:
+        """The nodes that keep to the protocol and are up."""
+        return [node for node in self.nodes.values() if node.up and node.name not in self.faulty]
+
+    def agreed(self) -> bool:
+        """Whether all of them hold the same set."""
+        return len(dict.fromkeys(node.machine.synchronize.summary() for node in self.honest())) == 1
+
+    def open_with(self, name: str, bundle: Bundle, addresses: Sequence[str], *, only: bool = False) -> Node:
+        """A new node that has its credential, by invitation or pickup."""
+        node = self._node(name)
+        node.start()
+        node.submit(Adopt(bundle, "invitation"))
+        node.submit(Connect(tuple(addresses), only))
+        return node
+
+    def admit(
+        self,
+        names: Sequence[str],
+        role: int,
+        *,
+        store: bool = True,
+        addresses: Callable[[str], Sequence[str]] = lambda name: ("n0:3587",),
+        only: bool = False,
+    ) -> list[Node]:
+        """Invite somebody on each of some new nodes; the creator issues."""
+        info = CredentialInfo(role=role)
+        requests = [
+            IssueRequest(self.peer_name(name), self.key(name).public, info, store=store, invitation=True)
+            for name in names
+        ]
+        issued = self.issue(self.creator, *requests)
+        return [
+            self.open_with(name, self.read(one.bundle), addresses(name), only=only)
+            for name, one in zip(names, issued, strict=True)
+        ]
+
+    def read(self, bundle: bytes) -> Bundle:
+        """A bundle of this group."""
+        return decode_untrusted_bundle(bundle, authority=self.gid)
+
+    def join(self, name: str, addresses: Sequence[str]) -> Joiner:
+        """Somebody who knows the group's name and some addresses, and waits for a credential."""
+        joiner = Joiner(
+            name,
+            self.key(name),
+            self.gid[:AUTHORITY_BYTES],
+            tuple(addresses),
+            lambda bundle: void(self.open_with(name, bundle, addresses)),
+            schedule=self.schedule,
+            network=self.network,
+            trace=self.trace,
+            rng=self._branch(),
+        )
+        joiner.start()
+        return joiner
+
+    # --- what users do --------------------------------------------------------------------------------------
+
+    def ask_for(
+        self, node: Node, requests: Sequence[IssueRequest], *, root: PrivateKey | None = None
+    ) -> None:
+        """Ask for credentials, and do not wait."""
+        node.submit(
+            Issue(tuple(requests), root), lambda issued: self._promise(node, issued), self._on_refused
+        )
+
+    def _promise(self, node: Node, issued: object) -> None:
+        assert isinstance(issued, tuple)
+        for one in issued:
+            assert isinstance(one, Issued)
+            self.promised[one.grant_id] = node.name
+
+    def _on_refused(self, error: RuleError) -> None:
+        self.refused += 1
+
+    def issue(
+        self, node: Node, *requests: IssueRequest, root: PrivateKey | None = None
+    ) -> tuple[Issued, ...]:
+        """Ask for credentials and wait for them. Raises: RuleError."""
+        issued = self.command(node, Issue(requests, root))
+        self._promise(node, issued)
+        assert isinstance(issued, tuple)
+        return issued
+
+    def renewal(self, name: str, *, store: bool = True, info: CredentialInfo | None = None) -> IssueRequest:
+        """The request to issue to somebody who is known already."""
+        return IssueRequest(self.peer_name(name), None, info, store=store, invitation=not store)
+
+    def command(self, node: Node, command: Input) -> object:
+        """Give a command and wait until it is durable. Raises: RuleError."""
+        answers: list[object] = []
+        errors: list[RuleError] = []
+        node.submit(command, answers.append, errors.append)
+        took = self.run_until(lambda: bool(answers or errors), COMMAND_MS_MAX, step_ms=1)
+        assert took is not None, f"{node.name} does not answer"
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    def adopted(self, grant_id: bytes) -> list[Told]:
+        """Where and when this credential came into use."""
+        facts = grant_id.hex()
+        return [
+            told
+            for told in self.told
+            if told.notice.kind == "credential-adopted" and told.notice.facts["grant_id"] == facts
+        ]
+
+    # --- node.Hooks -----------------------------------------------------------------------------------------
+
+    def lets_out(self, node: Node, message: Message) -> bool:
+        """See `node.Hooks`."""
+        return node.name not in self.faulty or self.faulty[node.name].lets_out(message)
+
+    def on_frame(self, node: Node, message: Message, payload: bytes) -> None:
+        """See `node.Hooks`."""
+        if node.name in self.faulty:
+            return
+        kind = type(message).__name__
+        self.figures.frames[kind] += 1
+        self.figures.received[kind] += len(payload)
+        if isinstance(message, (News, Transfer)):
+            self.figures.elements += len(message.elements)
+
+    def on_handled(
+        self, node: Node, event: Input, sender: str | None, new: Sequence[Element], outputs: Sequence[Output]
+    ) -> None:
+        """See `node.Hooks`."""
+        now_ms, figures = self.schedule.now_ms, self.figures
+        for element in new:
+            key = (node.name, element.id)
+            figures.arrived_ms[key] = now_ms
+            figures.hops[key] = figures.hops.get((sender or "", element.id), 0) + 1
+            figures.useful += node.name not in self.faulty
+        if isinstance(event, Issue):
+            for output in outputs:
+                if isinstance(output, Result) and isinstance(output.value, tuple):
+                    for one in output.value:
+                        figures.issued_ms.setdefault(one.grant_id, now_ms)
+
+    def on_notice(self, node: Node, notice: Notice) -> None:
+        """See `node.Hooks`."""
+        self.told.append(Told(self.schedule.now_ms, node.name, notice))
+
+
+def void(_: object) -> None:
+    """Forget a result."""
+
+
+def act_ids(node: Node) -> list[bytes]:
+    """The acts that a node holds, in the order of their arrival."""
+    return list(node.machine.members.view.act_ids())
