@@ -176,6 +176,14 @@ def test_what_is_no_cursor_is_refused_or_reads_everything(cursor):
     assert outcome(logs, cursor) in (["group-aa/1"], "invalid-argument")
 
 
+@pytest.mark.parametrize("spoilt", ["!{}", "{}=", "{} ", " {}", "{}\n"])
+def test_a_cursor_with_anything_beside_it_is_refused(spoilt):
+    logs = Logs("aa")
+    logs.note("aa", 1, number=1)
+    assert outcome(logs, logs.events.end()) == []
+    assert outcome(logs, spoilt.format(logs.events.end())) == "invalid-argument"
+
+
 @given(st.binary(max_size=40))
 def test_no_bytes_are_taken_for_a_cursor_by_mistake(packed):
     logs = Logs("aa")

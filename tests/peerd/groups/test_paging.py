@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -47,8 +49,37 @@ def test_a_page_that_ends_with_the_list_is_the_last():
     assert page_of([], itself, Page()) == ([], None)
 
 
-@pytest.mark.parametrize("cursor", ["A", "é", "_w"], ids=["length", "letters", "utf-8"])
+@given(KEYS.filter(lambda keys: len(keys) > 1))
+def test_the_entry_that_a_cursor_was_made_from_may_go(keys):
+    _, cursor = page_of(keys, itself, Page(limit=1))
+    assert page_of(keys[1:], itself, Page(cursor=cursor)) == (keys[1:], None)
+
+
+HOSTILE = {
+    "length": "A",
+    "letters": "YQé",
+    "utf-8": "_w",
+    "half a pair": "7aCA",
+    "no alphabet": "!!!!",
+    "between": "Y Q",
+    "padded": "YQ==",
+    "bits to spare": "YR",
+    "the other alphabet": "Pz8/",
+    "surrogate": "\ud800",
+    "null": "YQ\x00",
+}
+
+
+@pytest.mark.parametrize("cursor", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_no_cursor_is_refused(cursor):
     with pytest.raises(RuleError) as refused:
         page_of(["a"], itself, Page(cursor=cursor))
     assert refused.value.code == "invalid-argument"
+    assert refused.value.hint
+
+
+@given(st.text(max_size=40))
+def test_no_text_raises_anything_else(text):
+    with suppress(RuleError):
+        page, _ = page_of(["a", "b"], itself, Page(cursor=text))
+        assert page in (["a", "b"], ["b"], [])
