@@ -32,9 +32,14 @@ _READY = re.compile(r"ready pid \d+, control .*, listening: (\S+)")
 class LocalNode:
     """One daemon with a home of its own. It can be stopped, killed and started again at the same address."""
 
-    def __init__(self, home: Path, *, log_level: str = "info") -> None:
-        """Nothing runs yet; the daemon's log goes to `daemon.log` in its home."""
+    def __init__(
+        self, home: Path, *, log_level: str = "info", program: Sequence[str] = ("-m", "peerd")
+    ) -> None:
+        """Nothing runs yet; the daemon's log goes to `daemon.log` in its home. `program` is what Python
+        starts.
+        """
         self.home = home
+        self.program = program
         self.address = ""
         self._log_level = log_level
         self._process: subprocess.Popen[str] | None = None
@@ -64,7 +69,7 @@ class LocalNode:
     def launch(self) -> None:
         """Start the process without waiting; the first start takes any port, later ones the same again."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        program = [sys.executable, "-m", "peerd", "--home", str(self.home), "run"]
+        program = [sys.executable, *self.program, "--home", str(self.home), "run"]
         listen = ["--listen", self.address or "127.0.0.1:0", "--log-level", self._log_level]
         environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
         with (self.home / "daemon.log").open("a") as log:
