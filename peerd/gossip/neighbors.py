@@ -17,7 +17,7 @@ from typing import TypeVar
 import trio
 
 from peerd.clock import Clock
-from peerd.errors import LinkClosed, LinkLost, NotReady, PeerdError
+from peerd.errors import LinkClosed, LinkLost, PeerdError
 from peerd.gossip import handshake
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
@@ -204,8 +204,8 @@ class Neighbors:
         """Tell the machine of an end, unless it has ended itself."""
         try:
             await self._post(event)
-        except NotReady:
-            log.debug("the group closed before its connection")
+        except PeerdError as error:
+            log.debug("the group ended before its connection", extra={"detail": error.detail})
 
 
 def _with_elements(link: LinkId, message: News | Transfer) -> Received:
