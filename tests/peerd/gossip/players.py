@@ -45,7 +45,7 @@ class Player:
     ) -> None:
         """It holds `elements`, by default all there are; its calendar starts an hour after them."""
         self.name = name
-        self.host = f"10.1.0.{1 + len(name)}"
+        self.host = f"10.1.{ord(name[0])}.{len(name)}"
         self.address = f"{self.host}:3587"
         self.clock = Clock(lambda: moment().utc_ms)
         self.key = named(name)
