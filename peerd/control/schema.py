@@ -493,8 +493,8 @@ class Member(Reply, frozen=True, kw_only=True):
     """A subject of the group's credentials.
 
     `member`: its current credential holds. `expired`: none holds any more. `awaited`: granted, but the
-    certificate is not here yet. Roles and times are those of `grant_id`, its current or else its latest
-    credential. `own`: an identity of this daemon. `neighbor`: linked with us now.
+    certificate is not here yet, or its time has not come. Roles and times are those of `grant_id`, its
+    current or else its latest credential. `own`: an identity of this daemon. `neighbor`: linked with us now.
     """
 
     peer_name: str

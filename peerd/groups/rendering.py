@@ -6,6 +6,8 @@ import base64
 import textwrap
 from typing import Literal
 
+from msgspec.structs import replace
+
 from peerd.control import schema
 from peerd.control.schema import end_at, time_at, time_at_ms
 from peerd.groups.base64url import write_base64url
@@ -45,6 +47,15 @@ def credential(view: View, group: str, grant: Grant, at_s: int) -> schema.Creden
     )
 
 
+def own_credential(machine: GroupMachine, group: str, at_s: int) -> schema.Credential | None:
+    """What this node goes by, if anything."""
+    grant = machine.members.own_grant(at_s)
+    if grant is None:
+        return None
+    # Its acts may not have arrived yet, and then only the evidence that came with it says all this.
+    return replace(credential(machine.members.view, group, grant, at_s), held=True, live=True, current=True)
+
+
 def _issuer(view: View, group: str, grant: Grant) -> tuple[str, str]:
     """The names of who signed: of the group for its root, of a key alone while the credential that it signed
     under is not here.
@@ -64,8 +75,9 @@ def member(machine: GroupMachine, group: str, pid: bytes, own: frozenset[bytes],
     shown = (
         current or view.latest(pid) or max(view.live_grants(pid), key=lambda grant: (grant.hlc, grant.act_id))
     )
+    ended = any(grant.window.end < at_s for grant in view.delivered(pid))
     state: Literal["member", "expired", "awaited"] = (
-        "member" if current else ("expired" if view.delivered(pid) else "awaited")
+        "member" if current else ("expired" if ended else "awaited")
     )
     said = credential(view, group, shown, at_s)
     return schema.Member(

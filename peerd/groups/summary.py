@@ -11,7 +11,7 @@ from peerd.control import schema
 from peerd.errors import NotReady
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
-from peerd.groups.rendering import credential, neighbor
+from peerd.groups.rendering import neighbor, own_credential
 from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.machines.events import DialOutcome
@@ -84,7 +84,6 @@ class Summaries:
     def _read(self, opened: OpenGroup) -> schema.Group:
         machine, name, now = opened.machine, opened.entry.group_name, self._now()
         view = machine.members.view
-        own = machine.members.own_grant(now.utc_s)
         digest = machine.synchronize.summary()[1]
         neighbors = [neighbor(machine, link, now) for link in machine.links]
         return schema.Group(
@@ -103,7 +102,7 @@ class Summaries:
             members=sum(1 for pid in view.subjects() if view.current(pid, now.utc_s) is not None),
             acts=len(view),
             digest=digest.hex(),
-            credential=None if own is None else credential(view, name, own, now.utc_s),
+            credential=own_credential(machine, name, now.utc_s),
         )
 
     async def findings(self) -> list[schema.Finding]:
