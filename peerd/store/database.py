@@ -145,6 +145,11 @@ class Database:
         self._spoiled = False
         return rows
 
+    def insert(self, sql: str, bindings: tuple[Value, ...] = ()) -> int | None:
+        """Put one row in, and give its number; None when it was left out, as `INSERT OR IGNORE` may."""
+        self.write(sql, bindings)
+        return self._writer.last_insert_rowid() if self._writer.changes() else None
+
     # --- transactions -------------------------------------------------------------------------------------
 
     def begin(self) -> None:

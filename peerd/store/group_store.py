@@ -18,6 +18,7 @@ class GroupStore:
     def __init__(self, path: Path, *, make: bool = True, vfs: str | None = None) -> None:
         """Open the group's file; where there is none, make it, or refuse if it must be there."""
         self._database = Database(path, GROUP_SCHEMA, make=make, vfs=vfs)
+        self._noted = 0  # the number of the last event of the open transaction
 
     @property
     def failed(self) -> bool:
@@ -39,11 +40,11 @@ class GroupStore:
     def put(self, element_id: bytes, raw: bytes) -> None:
         """See `ActSet`."""
         assert element_fits(element_id, raw)
-        numbers = self._database.write(
-            "INSERT OR IGNORE INTO elements (id, raw, check_number) VALUES (?, ?, ?) RETURNING arrival",
+        arrival = self._database.insert(
+            "INSERT OR IGNORE INTO elements (id, raw, check_number) VALUES (?, ?, ?)",
             (element_id, raw, check_number(element_id, raw)),
         )
-        assert numbers, "an element is put once"
+        assert arrival is not None, "an element is put once"
 
     def discard(self, element_id: bytes) -> None:
         """See `ActSet`."""
@@ -74,12 +75,12 @@ class GroupStore:
     def note(self, kind: str, at_ms: int, facts: bytes) -> int:
         """See `ActSet`."""
         assert event_fits(kind, at_ms, facts)
-        rows = self._database.write(
-            "INSERT INTO events (at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?) RETURNING number",
+        number = self._database.insert(
+            "INSERT INTO events (at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?)",
             (at_ms, kind, facts, _event_check(at_ms, kind, facts)),
         )
-        number: int = rows[0][0]
-        self._database.write("DELETE FROM events WHERE number <= ?", (number - EVENTS_KEPT_MAX,))
+        assert number is not None
+        self._noted = number
         return number
 
     def events_after(self, number: int, limit: int) -> list[LoggedEvent]:
@@ -105,9 +106,12 @@ class GroupStore:
     def begin(self) -> None:
         """See `ActStore`."""
         self._database.begin()
+        self._noted = 0
 
     def commit(self) -> None:
         """See `ActStore`."""
+        if self._noted > EVENTS_KEPT_MAX:
+            self._database.write("DELETE FROM events WHERE number <= ?", (self._noted - EVENTS_KEPT_MAX,))
         self._database.commit()
 
     def rollback(self) -> None:
