@@ -140,6 +140,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 # Rooms whose tests are grouped by subject: any test below the named directory will do.
 TESTED_TOGETHER: dict[str, str] = {
     "peerd/cli": "tests/peerd/cli",
+    "protocol/sim": "tests/simulation",
 }
 # Sources that need no test of their own, and why.
 UNTESTED: dict[str, str] = {
