@@ -244,11 +244,13 @@ def _read(der: bytes) -> Certificate:
 # -----------
 
 
+_CLAIMED = {Kind.GMC: (True, True, True), Kind.GRC: (True, True, False), Kind.IDC: (False, False, False)}
+
+
 def _claims_go_with_the_kind(content: Content) -> str | None:
     """A GMC claims gid, level and roles; a GRC gid, its level is understood; an IDC only its name."""
     claimed = (content.gid is not None, content.level is not None, bool(content.roles))
-    expected = {Kind.GMC: (True, True, True), Kind.GRC: (True, True, False), Kind.IDC: (False, False, False)}
-    fit = claimed == expected[content.kind] and (content.gid is None or len(content.gid) == GID_BYTES)
+    fit = claimed == _CLAIMED[content.kind] and (content.gid is None or len(content.gid) == GID_BYTES)
     return None if fit else "claims do not go with its kind"
 
 

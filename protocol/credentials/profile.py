@@ -188,9 +188,8 @@ def _seconds_untrusted(date: bytes) -> int:
     digits = date[2:-1].decode("ascii")
     if len(digits) == 12:
         digits = ("19" if digits >= "5" else "20") + digits
-    month, day, hour, minute, second = (int(digits[place : place + 2]) for place in range(4, 14, 2))
     try:
-        date_time = dt.datetime(int(digits[:4]), month, day, hour, minute, second, tzinfo=dt.UTC)
+        date_time = dt.datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}+00:00")
     except ValueError:
         raise malformed("a certificate holds a date that does not exist") from None
     return (date_time - _EPOCH) // _SECOND
