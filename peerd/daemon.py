@@ -9,7 +9,6 @@ acknowledged be on disk.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import secrets
@@ -50,7 +49,6 @@ def run(home: Home, *, listen: Sequence[str], log_level: str, log_format: str) -
 
     Raises: PeerdError when it cannot start, or when its data can no longer be trusted.
     """
-    _check_our_protocol()
     logs.configure(log_level, log_format, sys.stderr)
     home.make()
     with ExitStack() as stack:
@@ -71,16 +69,6 @@ def _reason(error: BaseException) -> BaseException:
         return error
     reasons = [_reason(one) for one in error.exceptions]
     return next((one for one in reasons if isinstance(one, PeerdError)), reasons[0])
-
-
-def _check_our_protocol() -> None:
-    """Another distribution also installs a package `protocol`; with that one nothing would work."""
-    module = importlib.import_module("protocol")
-    if getattr(module, "MARKER", "") != "peerd-protocol":
-        raise ConfigError(
-            f"the package `protocol` at {module.__file__} is another program's",
-            hint="install peerd in an environment of its own: pipx install peerd",
-        )
 
 
 async def _main(

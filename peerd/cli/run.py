@@ -6,6 +6,7 @@ import click
 
 from peerd.cli.session import Session, examples, pass_session
 from peerd.logs import FORMATS, LEVELS
+from peerd.own_protocol import check_own_protocol
 
 
 @click.command(
@@ -31,6 +32,7 @@ def run(session: Session, listen: tuple[str, ...], log_level: str, log_format: s
 
     It prints one line that begins with “ready” when it can be used.
     """
+    check_own_protocol()
     from peerd.daemon import run as run_daemon
 
     raise click.exceptions.Exit(

@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "peerd.limits",
         "peerd.logs",
         "peerd.lookup",
+        "peerd.own_protocol",
         "peerd.paths",
         "peerd.printable",
     ),
