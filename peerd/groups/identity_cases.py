@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from peerd.control import schema
 from peerd.control.schema import time_at_ms
 from peerd.errors import Conflict
@@ -50,7 +52,7 @@ class IdentityCases:
             raise Conflict(
                 f"{identity.peer_name} is the identity of {', '.join(used)}",
                 code="identity-in-use",
-                hint=f"peerd group delete {used[0]}",
+                hint=f"peerd group delete {quote(used[0])}",
             )
         now = self._registry.environment.clock.moment()
         return self._render(self._identities.delete(identity.name, now.utc_ms))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from shlex import quote
 from typing import TypeVar
 
 from peerd.control import schema
@@ -18,6 +19,13 @@ from protocol.machines.events import DialOutcome
 from protocol.peer_time import Moment
 
 T = TypeVar("T")
+
+_TRIED_MAX = 8  # addresses that a finding tells of: arbitrary, about a screen
+_SAID = {  # of an address of our own nothing is said: it is forgotten when it has been called
+    DialOutcome.UNREACHABLE: "nobody answers",
+    DialOutcome.NOTHING: "whoever answers does not know us, or does not serve the group",
+    DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
+}
 
 _WARN_SHARE = 4  # a credential whose last quarter has begun is worth a warning …
 _WARN_S_MAX = 30 * 86_400  # … but none that still holds for a month
@@ -126,46 +134,41 @@ def _reading(read: Callable[[OpenGroup], T], opened: OpenGroup, _: ActSet) -> T:
 
 
 def _waiting(entry: CatalogueEntry) -> schema.Finding:
+    identity = quote(entry.identity)
     return schema.Finding(
         code="credential-awaited",
         detail=f"no credential for {entry.identity} has been found at {', '.join(entry.addresses)}",
-        hint="ask an administrator to issue one with --store, for this identity's document",
+        hint=f"peerd identity document {identity} > FILE; an administrator then types:"
+        f" peerd credential issue {quote(entry.group_name)} --document FILE --store",
         group=entry.group_name,
     )
 
 
 def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[schema.Finding]:
     own = opened.machine.members.own_grant(now.utc_s)
+    renewal = f"peerd credential issue {quote(name)} {quote(opened.entry.identity)} --store"
+    hint = f"an administrator renews it: {renewal}"
     if own is None:
         detail = "this identity holds no credential that is valid now"
-        hint = "an administrator renews it: peerd credential issue GROUP SUBJECT --store"
         return [schema.Finding(code="credential-expired", detail=detail, hint=hint, group=name)]
     left = math.inf if own.window.unlimited else own.window.end - now.utc_s
     if left > min(_WARN_S_MAX, (own.window.end - own.window.start) / _WARN_SHARE):
         return []
-    detail = f"the credential ends at {schema.time_at(own.window.end).isoformat()}"
-    hint = "an administrator renews it: peerd credential issue GROUP SUBJECT --store"
+    detail = f"the credential ends at {schema.time_at(own.window.end):%Y-%m-%dT%H:%M:%SZ}"
     return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]
 
 
 def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
-    machine = opened.machine
-    if len(machine.links) or not machine.dialling.online or not machine.dialling.seeds():
+    dialling = opened.machine.dialling
+    if len(opened.machine.links) or not dialling.online or not len(dialling):
         return []
-    outcomes = machine.dialling.outcomes()
-    said = {
-        DialOutcome.UNREACHABLE: "nobody answers",
-        DialOutcome.NOTHING: "whoever answers does not know us, or does not serve the group",
-        DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
-        DialOutcome.MYSELF: "it is our own address",
-    }
-    tried = "; ".join(f"{address}: {said[outcome]}" for address, outcome in outcomes.items())
-    hint = f"peerd group connect {name} --address HOST:PORT"
+    tried = [f"{address}: {_SAID[outcome]}" for address, outcome in dialling.outcomes().items()]
+    more = [f"and {len(tried) - _TRIED_MAX} more"] if len(tried) > _TRIED_MAX else []
     return [
         schema.Finding(
             code="no-neighbors",
-            detail=f"no link to any member ({tried or 'still trying'})",
-            hint=hint,
+            detail=f"no link to any member ({'; '.join([*tried[:_TRIED_MAX], *more]) or 'still trying'})",
+            hint=f"peerd group connect {quote(name)} --address HOST:PORT",
             group=name,
         )
     ]
@@ -175,12 +178,11 @@ def _set_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
     waiting = opened.machine.members.quarantined
     if not waiting:
         return []
-    detail = f"{waiting} acts wait, dated more than five minutes ahead of this machine's clock"
     return [
         schema.Finding(
             code="acts-from-the-future",
-            detail=detail,
-            hint="compare this machine's clock with the others'",
+            detail=f"acts dated more than five minutes ahead of this machine's clock wait ({waiting})",
+            hint="compare this machine's clock with the others': date -u",
             group=name,
         )
     ]
