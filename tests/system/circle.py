@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+from peerd.control import schema
 from tests.system.people import Person, people
 
 
@@ -54,10 +56,27 @@ class Circle:
         assert used is not None
         assert used["grant_id"] == credential["grant_id"]
 
+    def still_serves(self) -> None:
+        """The daemons live, agree, made no mistake that they know of, and deliver a renewal."""
+        renewed = self.alice.issue(self.group, subject="bob", store=True).credential
+        self.bob.adopted_at(renewed.grant_id)
+        for person in (self.alice, self.bob):
+            assert "Traceback" not in person.log()
+
     def spread_to(self, name: str) -> None:
         """Wait until one of them holds what alice holds."""
         digest = self.seen_by("alice")["digest"]
         self.cast[name].wait_group(self.group, lambda seen: seen.digest == digest)
+
+
+def same_links(before: schema.Group, after: schema.Group) -> bool:
+    """Whether all links of before are there still, and are the same ones."""
+    since = {one.node_id: one.since for one in after.neighbors}
+    # The time is reckoned anew for each answer; a link made again would be half a second younger at least.
+    return all(
+        one.node_id in since and abs(since[one.node_id] - one.since) < timedelta(seconds=0.1)
+        for one in before.neighbors
+    )
 
 
 @contextmanager
