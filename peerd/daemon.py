@@ -98,7 +98,7 @@ async def _serve(home: Home, registry: Registry, bell: EventBell, listen: tuple[
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
         async with trio.open_nursery() as nursery:
-            await nursery.start(registry.run)
+            await nursery.start(registry.serve)
             nursery.start_soon(listener.serve, reception.receive)
             nursery.start_soon(control.serve, control_socket)
             _say_ready(home, environment.listens)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import trio
 from msgspec.structs import replace
@@ -91,7 +92,7 @@ class Registry:
             else:
                 self._open[entry.authority] = await self._opened(entry, own)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run what is open, and what is opened later, until cancelled. Raises: StoreError, in a group."""
         async with trio.open_nursery() as self._nursery:
             for joining in self._joining.values():
@@ -211,14 +212,26 @@ class Registry:
         assert entry.gid is not None
         async with self._changing:
             own = self.identities.private_key(entry.identity)
-            self._root_keys.save(entry.gid, grc)
             make = partial(found_store, self._path(entry.gid), founding, draw=self.environment.draw)
+            self._root_keys.save(entry.gid, grc)
             try:
-                await self.environment.offload(make)
-            except BaseException:
+                await self._make(entry, make)
+            except (StoreFull, trio.Cancelled):
                 self._root_keys.remove(entry.gid)
                 raise
             return await self._enter(entry, own)
+
+    async def _make(self, entry: CatalogueEntry, make: Callable[[], None]) -> None:
+        """Make the file of a group and give it its place in the catalogue; where there is no room for both,
+        there is neither. Raises: StoreError.
+        """
+        assert entry.gid is not None
+        try:
+            await self.environment.offload(make)
+            self._catalogue.put_group(entry)
+        except StoreFull:
+            remove_store(self._path(entry.gid))
+            raise
 
     async def admit(self, entry: CatalogueEntry, bundle: Bundle, how: str) -> OpenGroup:
         """Take part on the evidence of our own credential, in a new group or in one that is here already.
@@ -229,10 +242,13 @@ class Registry:
             self._check_identity(entry)
             group = self._open.get(entry.authority)
             if group is None:
+                if (before := self._joining.get(entry.authority)) is not None:
+                    sought = _merged(before.entry, entry)
+                    entry = replace(entry, addresses=sought.addresses, only=sought.only)
                 return await self._admit(entry, self.identities.private_key(entry.identity), bundle, how)
-        await group.node.runner.submit(Adopt(bundle, how))
-        if entry.addresses:
+        if entry.addresses:  # first, because this may be refused
             await group.node.runner.submit(Connect(entry.addresses, entry.only))
+        await group.node.runner.submit(Adopt(bundle, how))
         return group
 
     async def _admit(self, entry: CatalogueEntry, own: PrivateKey, bundle: Bundle, how: str) -> OpenGroup:
@@ -246,14 +262,13 @@ class Registry:
             self.environment,
             self.environment.clock.moment(),
         )
-        await self.environment.offload(make)
+        await self._make(entry, make)
         group = await self._enter(entry, own)
         self._ring()
         return group
 
     async def _enter(self, entry: CatalogueEntry, own: PrivateKey) -> OpenGroup:
-        """Let a group whose file has been made be one of ours."""
-        self._catalogue.put_group(entry)
+        """Open and run a group whose file has been made."""
         group = self._open[entry.authority] = await self._opened(entry, own)
         if (joining := self._joining.pop(entry.authority, None)) is not None:
             joining.scope.cancel()
@@ -275,10 +290,7 @@ class Registry:
                 entry = _merged(before.entry, entry)
                 if entry == before.entry:
                     return entry
-            if not entry.addresses:
-                raise RuleError(
-                    "invalid-argument", "an address of a member is needed", hint="add --address HOST:PORT"
-                )
+            self.check_sought(entry.authority, entry.addresses)
             joining = Joining(entry, self.identities.private_key(entry.identity))
             self._catalogue.put_group(entry)
             if before is not None:
@@ -288,13 +300,20 @@ class Registry:
             self._nursery.start_soon(self._join, joining)
             return entry
 
+    def check_sought(self, authority: bytes, addresses: tuple[str, ...]) -> None:
+        """A group that is not known here yet is asked for somewhere. Raises: RuleError(invalid-argument)."""
+        if not addresses and not any(one.authority == authority for one in self.entries()):
+            raise RuleError(
+                "invalid-argument", "an address of a member is needed", hint="add --address HOST:PORT"
+            )
+
     def _check_identity(self, entry: CatalogueEntry) -> None:
         """A group is open under one identity at a time. Raises: Conflict."""
         known = next((one for one in self.entries() if one.authority == entry.authority), None)
         if known is not None and known.identity != entry.identity:
             raise Conflict(
                 f"this node takes part in {known.group_name} as {known.identity} already",
-                hint=f"peerd group delete {known.group_name}, or join with that identity",
+                hint=f"peerd group delete {quote(known.group_name)}, or join with that identity",
             )
 
     async def _join(self, joining: Joining) -> None:

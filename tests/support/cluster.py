@@ -69,7 +69,7 @@ class Node:
 
     # --- the process ----------------------------------------------------------------------------------------
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the daemon until `stop` or `kill`."""
         self.home.make()
         catalogue = DaemonStore(self.home.daemon_database)
@@ -89,7 +89,7 @@ class Node:
             )
             with trio.CancelScope() as self._scope:
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(self.registry.run)
+                    await nursery.start(self.registry.serve)
                     await nursery.start(self.listener.serve, reception.receive)
                     task_status.started()
         finally:
@@ -260,7 +260,7 @@ class Cluster:
                 self._nodes[name] = Node(
                     name, self._directory, host, self.network.host(host), self.clock, self._secure
                 )
-            await self._nursery.start(self._nodes[name].run)
+            await self._nursery.start(self._nodes[name].serve)
         return [self._nodes[name] for name in names]
 
     async def unplug(self, node: Node) -> None:

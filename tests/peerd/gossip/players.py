@@ -79,7 +79,7 @@ class Player:
     async def dial(self, address: str) -> FrameChannel:
         return await dial(address, network=self.network, secure=plain)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and gossip until cancelled."""
         await self.listener.bind([self.address])
         async with trio.open_nursery() as nursery:

@@ -26,7 +26,7 @@ async def fetch(player: Player, port: SeekingPort, address: str = "") -> Bundle 
 @pytest.fixture
 async def alice(autojump_clock, nursery):
     player = Player(family(), "alice", MemoryNetwork())
-    await nursery.start(player.run)
+    await nursery.start(player.serve)
     return player
 
 

@@ -50,8 +50,8 @@ def network():
 
 async def test_a_member_is_handed_to_its_group(autojump_clock, nursery, group, network):
     alice, bob = Player(group, "alice", network), Player(group, "bob", network)
-    await nursery.start(alice.run)
-    await nursery.start(bob.run)
+    await nursery.start(alice.serve)
+    await nursery.start(bob.serve)
     bob.node.machine.dialling.learn([alice.address], ())
     await bob.node.runner.submit(Connect(()))
     await trio.testing.wait_all_tasks_blocked()
@@ -64,7 +64,7 @@ async def test_when_the_members_slots_are_taken_a_member_is_closed_on(
 ):
     alice, bob = Player(group, "alice", network), Player(group, "bob", network)
     alice.listener = Listener(network=alice.network, secure=plain, limits=SlotLimits(members=0))
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     nursery.start_soon(bob.node.run)
     bob.node.machine.dialling.learn([alice.address], ())
     await bob.node.runner.submit(Connect(()))
@@ -103,7 +103,7 @@ def proof(channel: FrameChannel, group: Group, key: PrivateKey, shown: bytes = b
 
 async def test_who_says_nothing_is_sent_away_in_time(autojump_clock, nursery, group, network):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     channel = await alice.dial(alice.address)
     async with trio.open_nursery() as calling:
         calling.start_soon(channel.run)
@@ -122,7 +122,7 @@ async def test_who_says_nothing_is_sent_away_in_time(autojump_clock, nursery, gr
 )
 async def test_whatever_a_stranger_sends_the_listener_goes_on(autojump_clock, nursery, group, network, sent):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     for _ in range(3):
         channel = await alice.dial(alice.address)
         async with trio.open_nursery() as calling:
@@ -191,7 +191,7 @@ async def test_all_strangers_are_shown_the_same_whoever_they_are_and_whatever_is
         player.listener = Listener(network=player.network)
     elsewhere.reception = nobody
     for player in (alice, elsewhere):
-        await nursery.start(player.run)
+        await nursery.start(player.serve)
     eve, bob, authority = named("eve"), named("bob"), group.authority
     bobs = group.bundle(group.grant("grc -> alice:admin -> bob:member", publish=False)).raw
     served = [
@@ -218,7 +218,7 @@ async def test_all_strangers_are_shown_the_same_whoever_they_are_and_whatever_is
 
 async def test_a_proof_from_another_connection_gets_nothing(autojump_clock, nursery, group, network):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     bob, recorded = named("bob"), list[bytes]()
     for replay in (False, True):
         channel = await alice.dial(alice.address)

@@ -52,8 +52,14 @@ class Desk:
         self.events: list[Input] = []
         self.refuses: Exception | None = None
         self.refuses_at: Input = LinkDown(0)
+        self.held: list[bytes] = []  # elements that the set holds
         self.neighbors = Neighbors(
-            player.node.port, self.post, dial=player.dial, clock=player.clock, offload=inline
+            player.node.port,
+            self.post,
+            holds=lambda raw: raw in self.held,
+            dial=player.dial,
+            clock=player.clock,
+            offload=inline,
         )
 
     async def post(self, event: Input) -> None:
@@ -95,8 +101,12 @@ async def linked(desk: Desk) -> AsyncIterator[FrameChannel]:
     """A member link that is being served; its other end."""
     async with channels() as (ours, theirs), trio.open_nursery() as nursery:
         theirs.raise_limit(FRAME_BYTES_MAX_MEMBER)
-        peer = Established(named("bob").public, b"b" * 16, None, 1)
-        nursery.start_soon(desk.neighbors.serve, ours, peer, "10.1.1.1:1")
+
+        async def serving() -> None:
+            peer = Established(named("bob").public, b"b" * 16, None, 1)
+            await desk.neighbors.serve(ours, peer, "10.1.1.1:1")
+
+        nursery.start_soon(serving)
         await trio.testing.wait_all_tasks_blocked()
         yield theirs
         nursery.cancel_scope.cancel()
@@ -180,28 +190,28 @@ async def test_a_dial_to_somebody_silent_ends_in_time(autojump_clock, group, net
 
 async def test_a_dial_to_ourselves_is_noticed(autojump_clock, nursery, group, network):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     event, _ = await outcome(alice, alice.address)
     assert event == DialFailed(alice.address, DialOutcome.MYSELF)
 
 
 async def test_a_dial_to_another_groups_node_finds_nothing(autojump_clock, nursery, group, network):
     other = Player(Group("elsewhere"), "alice", network)
-    await nursery.start(other.run)
+    await nursery.start(other.serve)
     event, _ = await outcome(Player(group, "bob", network), other.address)
     assert event == DialFailed(other.address, DialOutcome.NOTHING)
 
 
 async def test_a_dial_by_no_member_finds_nothing(autojump_clock, nursery, group, network):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     event, _ = await outcome(Player(group, "eve", network, elements=()), alice.address)
     assert event == DialFailed(alice.address, DialOutcome.NOTHING)
 
 
 async def test_a_dial_to_a_member_becomes_a_link(autojump_clock, nursery, group, network):
     alice = Player(group, "alice", network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     desk = Desk(Player(group, "bob", network))
     async with trio.open_nursery() as dialling:
         desk.neighbors.start(dialling)
@@ -298,6 +308,19 @@ async def test_elements_arrive_with_their_signatures_checked(autojump_clock, gro
     received = desk.events[1]
     assert isinstance(received, Received)
     assert [element.id for element in received.elements] == [element.id for element in group.elements]
+
+
+async def test_news_of_what_is_held_are_not_looked_at(autojump_clock, group, network):
+    desk = Desk(Player(group, "alice", network))
+    known, new = [element.raw for element in group.elements[:3]], group.elements[3:]
+    forged = known[2][:-1] + bytes([known[2][-1] ^ 1])
+    desk.held = [*known, forged]
+    async with linked(desk) as theirs:
+        for raws in ((*desk.held, *(element.raw for element in new)), (forged,)):
+            theirs.send(encode_message(News(raws)))
+        await trio.testing.wait_all_tasks_blocked()
+    first, second = (event for event in desk.events if isinstance(event, Received))
+    assert ([element.id for element in first.elements], second.elements) == ([one.id for one in new], ())
 
 
 async def test_a_mistake_of_ours_on_one_link_leaves_the_others(autojump_clock, group, network):

@@ -60,8 +60,8 @@ async def test_what_the_port_adopts_is_durable_and_in_use(autojump_clock, nurser
 
 async def test_two_nodes_find_each_other_and_say_goodbye(autojump_clock, nursery, group, network):
     alice, bob = Player(group, "alice", network), Player(group, "bob", network)
-    await nursery.start(alice.run)
-    await nursery.start(bob.run)
+    await nursery.start(alice.serve)
+    await nursery.start(bob.serve)
     await bob.node.runner.submit(Connect((alice.address,)))
     await trio.testing.wait_all_tasks_blocked()
     assert len(alice.node.machine.links) == len(bob.node.machine.links) == 1
@@ -100,7 +100,7 @@ async def test_a_store_that_fails_ends_the_node_with_its_error_and_closes_its_li
     nursery.start_soon(run)
     await alice.listener.bind([alice.address])
     nursery.start_soon(alice.listener.serve, alice.reception.receive)
-    await nursery.start(bob.run)
+    await nursery.start(bob.serve)
     await bob.node.runner.submit(Connect((alice.address,)))
     await trio.testing.wait_all_tasks_blocked()
     broken = StoreError("the disk failed")

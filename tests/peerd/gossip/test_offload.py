@@ -46,7 +46,8 @@ async def test_work_in_a_thread_is_not_abandoned_half_way():
         may_end.set()
 
     async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as scope:
-            nursery.start_soon(cancel, scope)
+        scope = trio.CancelScope()
+        nursery.start_soon(cancel, scope)
+        with scope:
             await in_thread(work)
         assert done.is_set()

@@ -47,7 +47,7 @@ async def fetch(calls: Calls, *addresses: str) -> Bundle:
 async def test_the_first_who_has_our_credential_is_enough(autojump_clock, nursery, network):
     alice, carol = Player(family(), "alice", network), Player(family(), "carol", network)
     for player in (alice, carol):
-        await nursery.start(player.run)
+        await nursery.start(player.serve)
     calls = Calls(network)
     bundle = await fetch(calls, "10.1.0.99:1", alice.address, carol.address)
     assert bundle.leaf.key == named("bob").public
@@ -71,7 +71,7 @@ async def test_asking_again_takes_ever_longer_up_to_a_minute(autojump_clock, net
 async def test_a_credential_that_is_issued_later_is_found_by_asking_again(autojump_clock, nursery, network):
     group = Group()
     alice, calls = Player(group, "alice", network), Calls(network)
-    await nursery.start(alice.run)
+    await nursery.start(alice.serve)
     found: list[Bundle] = []
 
     async def join() -> None:

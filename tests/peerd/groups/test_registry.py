@@ -84,7 +84,7 @@ async def test_without_its_identitys_key_no_group_is_opened(tmp_path, autojump_c
         (key,) = alice.home.identities.glob("*.pem")
         key.unlink()
         with pytest.RaisesGroup(ConfigError, flatten_subgroups=True, allow_unwrapped=True) as refused:
-            await alice.run()
+            await alice.serve()
         (error,) = _leaves(refused.value)
         assert group in str(error)
         write_key(key, named("alice"))
@@ -347,7 +347,7 @@ async def test_a_disk_that_fails_ends_the_daemon_and_what_was_acknowledged_is_th
 
         async def run() -> None:
             with pytest.RaisesGroup(StoreError, flatten_subgroups=True) as raised:
-                await alice.run()
+                await alice.serve()
             ended.extend(_leaves(raised.value))
 
         async with trio.open_nursery() as nursery:
