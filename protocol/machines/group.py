@@ -73,9 +73,7 @@ class GroupMachine:
         node_id: bytes,
         rng: random.Random,
     ) -> None:
-        """`own` is the identity under which the group is open, `root` its root key where this daemon holds
-        it.
-        """
+        """`own` is the identity under which the group is open, `rng` is used by all children."""
         self.own = own
         self.node_id = node_id
         self.members = Members(gid, own.public)
@@ -150,10 +148,10 @@ class GroupMachine:
     # --- links ----------------------------------------------------------------------------------------------
 
     def _on_up(self, event: LinkUp, now: Moment, store: ActSet) -> list[Output]:
-        if not self.dialling.wants(event.address):
-            return [Close(event.link, ByeReason.LEAVING)]
         if event.address is not None:
             self.dialling.on_up(event.address, event.node_id, store)
+        if not self.dialling.wants(event.address):
+            return [Close(event.link, ByeReason.LEAVING)]
         intake = Intake()
         if event.bundle is not None:
             shown = [der for der in event.bundle.ders if self.members.view.admitted(der.act_id) is not None]
