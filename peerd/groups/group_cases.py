@@ -116,7 +116,9 @@ class GroupCases:
         """Start to take part in a group; repeating it changes nothing."""
         if (wish.invitation is None) == (wish.group is None):
             raise RuleError(
-                "invalid-argument", "join with an invitation, or by the group's name and an address"
+                "invalid-argument",
+                "join with an invitation, or by the group's name and an address",
+                hint="peerd group join --help",
             )
         addresses = tuple(check_address(address) for address in wish.addresses)
         if wish.invitation is not None:
@@ -157,10 +159,11 @@ class GroupCases:
     async def _join_by_name(
         self, wish: schema.GroupJoin, name: str, addresses: tuple[str, ...]
     ) -> schema.Group:
-        parsed = parse_peer_name(name)
-        identity = self._identity(wish.identity, self._now())
+        authority = bytes.fromhex(parse_peer_name(name).authority)
+        self._registry.check_sought(authority, addresses)
+        identity = self._identity(wish.identity, self._now())  # last, because it may make one
         entry = CatalogueEntry(
-            authority=bytes.fromhex(parsed.authority),
+            authority=authority,
             gid=None,
             group_name=name,
             identity=identity.peer_name,
