@@ -2,8 +2,9 @@
 
 A link is one channel with one reading task here and one writing task in the transport. Reading decodes a
 message and has the signatures of its elements checked on a worker thread before the event enters the inbox;
-while that runs, the crank works on what came before. What breaks one connection ends that connection: its
-supervisor is one of the two places that catch everything.
+while that runs, the crank works on what came before. News come from several neighbors at once: what is in the
+set already is not looked at again, as the machine would leave it alone. What breaks one connection ends that
+connection: its supervisor is one of the two places that catch everything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from peerd.errors import LinkClosed, LinkLost, PeerdError
 from peerd.gossip import handshake
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
-from protocol.authority.elements import decode_untrusted_element
+from protocol.authority.elements import Element, decode_untrusted_element
 from protocol.credentials.keys import all_hold
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Post = Callable[[Input], Awaitable[None]]
+Holds = Callable[[bytes], bool]
 DialOut = Callable[[str], Awaitable[FrameChannel]]
 
 _OUTCOMES = {
@@ -79,11 +81,21 @@ class Neighbors:
     """All connections of one group."""
 
     def __init__(
-        self, port: handshake.Port, post: Post, *, dial: DialOut, clock: Clock, offload: Offload
+        self,
+        port: handshake.Port,
+        post: Post,
+        *,
+        holds: Holds,
+        dial: DialOut,
+        clock: Clock,
+        offload: Offload,
     ) -> None:
-        """`post` hands events to the group's runner, `dial` makes a channel to an address."""
+        """`post` hands events to the group's runner, `holds` tells, at any time, whether an element is in the
+        set, `dial` makes a channel to an address.
+        """
         self._port = port
         self._post = post
+        self._holds = holds
         self._dial = dial
         self._clock = clock
         self._offload = offload
@@ -196,9 +208,15 @@ class Neighbors:
     async def _receive(self, link: LinkId, channel: FrameChannel) -> Received:
         payload = await channel.receive()
         message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
-        if isinstance(message, (News, Transfer)):
-            return await self._offload(partial(_with_elements, link, message))
-        return Received(link, message)
+        match message:
+            case News(elements=raws):
+                lacking = tuple(raw for raw in raws if not self._holds(raw))
+            case Transfer(elements=raws):
+                lacking = raws
+            case _:
+                return Received(link, message)
+        elements = await self._offload(partial(_verified, lacking)) if lacking else ()
+        return Received(link, message, elements)
 
     async def _tell(self, event: Input) -> None:
         """Tell the machine of an end, unless it has ended itself."""
@@ -208,9 +226,9 @@ class Neighbors:
             log.debug("the group ended before its connection", extra={"detail": error.detail})
 
 
-def _with_elements(link: LinkId, message: News | Transfer) -> Received:
-    """Decode the elements of a message and check every signature. Raises: RemoteProtocolError."""
-    elements = tuple(decode_untrusted_element(raw) for raw in message.elements)
+def _verified(raws: Sequence[bytes]) -> tuple[Element, ...]:
+    """Decode elements and check every signature. Raises: RemoteProtocolError."""
+    elements = tuple(decode_untrusted_element(raw) for raw in raws)
     if not all_hold([check for element in elements for check in element.checks()]):
         raise RemoteProtocolError(Fault.BAD_PROOF, "a signature of an element does not hold")
-    return Received(link, message, elements)
+    return elements

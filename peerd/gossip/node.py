@@ -92,7 +92,14 @@ class GroupNode:
         self.store = store
         self.runner = GroupRunner(machine, store, clock=clock, offload=offload, perform=self._perform)
         self.port = GroupPort(machine, store, self.runner)
-        self._neighbors = Neighbors(self.port, self.runner.post, dial=dial, clock=clock, offload=offload)
+        self._neighbors = Neighbors(
+            self.port,
+            self.runner.post,
+            holds=machine.members.holds_untrusted,
+            dial=dial,
+            clock=clock,
+            offload=offload,
+        )
         self._tell = tell
 
     async def run(self) -> None:

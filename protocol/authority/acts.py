@@ -146,6 +146,11 @@ def content_of(place: Place, kind: int, body: dict[str, Any], signers: Sequence[
     return encode(fields)
 
 
+def act_id_of(content: bytes) -> bytes:
+    """The id of the act that signs these bytes."""
+    return tagged_hash(_ID_TAG, content)
+
+
 def decode_untrusted_act(raw: bytes) -> Act:
     """Decode an act from anywhere and check its form. Raises: RemoteProtocolError, and nothing else."""
     outer = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
@@ -164,7 +169,7 @@ def act_of_parts(raw: bytes, content: bytes, entries: bytes) -> Act:
     signers = _check_signers(fields, keys)
     return Act(
         raw=raw,
-        id=tagged_hash(_ID_TAG, content),
+        id=act_id_of(content),
         place=Place(
             gid=fields.gid,
             author=fields.author,

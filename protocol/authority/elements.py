@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocol.authority.acts import Act, act_of_parts
+from protocol.authority.acts import Act, act_id_of, act_of_parts
 from protocol.authority.admission import Admitted, Deferred, Invalid, Known
 from protocol.codec import decode_untrusted, encode
 from protocol.credentials.certificates import Certificate, build_grc, decode_untrusted_certificate
@@ -57,16 +57,34 @@ def decode_untrusted_element(raw: bytes) -> Element:
     """Decode an element of either sort from anywhere and check its form. Raises: RemoteProtocolError, and
     nothing else.
     """
-    outer = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
-    if type(outer) is not list or not all(type(part) is bytes for part in outer):
-        raise malformed("an element is an array of byte strings")
-    match outer:
+    match _parts_untrusted(raw):
         case [content, entries]:
             return act_of_parts(raw, content, entries)
         case [act_id, issuer_key, der]:
             return _der_of_parts(raw, act_id, issuer_key, der)
         case _:
             raise malformed("an element has two or three parts")
+
+
+def ids_untrusted(raw: bytes) -> tuple[bytes, bytes]:
+    """The id of an element from anywhere and that of its act (its own, for an act); nothing else of its form
+    is looked at. Raises: RemoteProtocolError, and nothing else.
+    """
+    match _parts_untrusted(raw):
+        case [content, _]:
+            act_id = act_id_of(content)
+            return act_id, act_id
+        case [act_id, _, der]:
+            return tagged_hash(_ID_TAG, act_id, der), act_id
+        case _:
+            raise malformed("an element has two or three parts")
+
+
+def _parts_untrusted(raw: bytes) -> list[bytes]:
+    outer = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
+    if type(outer) is not list or not all(type(part) is bytes for part in outer):
+        raise malformed("an element is an array of byte strings")
+    return outer
 
 
 def _der_of_parts(raw: bytes, act_id: bytes, issuer_key: bytes, der: bytes) -> Der:
@@ -90,12 +108,6 @@ def der_bytes(raw: bytes) -> bytes:
 def stored_is_der(raw: bytes) -> bool:
     """Whether stored bytes are a certificate's (an array of three) and not an act's (an array of two)."""
     return raw[0] == _ARRAY_OF_THREE
-
-
-def stored_der_ids(raw: bytes) -> tuple[bytes, bytes]:
-    """The element id and the act id of a stored certificate, without parsing the certificate again."""
-    act_id, _, der = decode_untrusted(raw, bytes_max=ACT_BYTES_MAX)
-    return tagged_hash(_ID_TAG, act_id, der), act_id
 
 
 def make_grc(genesis: Admitted, key: PrivateKey) -> Der:

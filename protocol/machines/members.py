@@ -28,7 +28,7 @@ from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Admitted, Deferred, Invalid, admit
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle
-from protocol.authority.elements import Der, Element, admit_der, stored_der_ids, stored_is_der
+from protocol.authority.elements import Der, Element, admit_der, ids_untrusted, stored_is_der
 from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
@@ -88,7 +88,7 @@ class Members:
         pairs = []
         for raw in store.load():
             if stored_is_der(raw):
-                element_id, act_id = stored_der_ids(raw)
+                element_id, act_id = ids_untrusted(raw)
                 self.view.add_der(act_id, element_id)
                 known = self.view.admitted(act_id)
                 assert known is not None
@@ -126,9 +126,19 @@ class Members:
 
     def holds(self, element: Element) -> bool:
         """Whether an element is in the set."""
-        if isinstance(element, Act):
-            return self.view.admitted(element.id) is not None
-        return self.view.der_of(element.act_id) == element.id
+        return self._has(element.id, element.id if isinstance(element, Act) else element.act_id)
+
+    def holds_untrusted(self, raw: bytes) -> bool:
+        """Whether an element from anywhere is in the set, so that `take` would leave it alone.
+
+        Raises: RemoteProtocolError, and nothing else.
+        """
+        return self._has(*ids_untrusted(raw))
+
+    def _has(self, element_id: bytes, act_id: bytes) -> bool:
+        if element_id == act_id:
+            return self.view.admitted(act_id) is not None
+        return self.view.der_of(act_id) == element_id
 
     def _take_one(
         self, element: Element, source: int | None, now: Moment, store: ActSet, intake: Intake

@@ -81,6 +81,18 @@ def test_delivery_in_any_order_gives_the_same_node(delivery, name):
     assert told_by_node(fed(sample.group, name, batches)) == expected
 
 
+@given(deliveries(), st.data())
+def test_what_a_node_holds_it_leaves_alone(delivery, data):
+    sample, batches = delivery
+    node = fed(sample.group, "bob", batches[: data.draw(st.integers(0, len(batches)))])
+    stored, before = list(node.store.load()), told_by_node(node)
+    held = [element for element in sample.elements if node.members.holds_untrusted(element.raw)]
+    assert [element.raw for element in held] == [e.raw for e in sample.elements if e.raw in stored]
+    intake = node.take(held, 99, NOW)
+    assert (intake.fresh, intake.wanted, intake.refused) == ([], [], None)
+    assert told_by_node(node) == before
+
+
 @given(deliveries())
 def test_node_holds_what_the_rules_admit_and_no_more(delivery):
     sample, batches = delivery
