@@ -189,14 +189,19 @@ class Dialling:
             return
         self._delay(entry, now)
 
-    def on_link_ended(self, address: str, since_ms: int, now: Moment) -> None:
-        """A dialled link is gone; try again soon, a little later each time if it keeps happening."""
-        entry = self._known.get(address)
-        if entry is None:
-            return
-        if now.mono_ms - since_ms >= REDIAL_MS_MAX:
-            entry.delay_ms = 0
-        self._delay(entry, now)
+    def on_link_ended(self, link: Link, now: Moment) -> None:
+        """A link is gone, whoever made it; try again soon, a little later each time if it keeps happening."""
+        places = (link.address, *link.listens)
+        for address, entry in self._known.items():
+            if address in places or entry.node_id == link.node_id:
+                if now.mono_ms - link.since_ms >= REDIAL_MS_MAX:
+                    entry.delay_ms = 0
+                self._delay(entry, now)
+
+    def on_refused(self, address: str, now: Moment) -> None:
+        """A dial came to a link that could not stay."""
+        if (entry := self._known.get(address)) is not None:
+            self._delay(entry, now)
 
     def _delay(self, entry: _Address, now: Moment) -> None:
         entry.delay_ms = min(REDIAL_MS_MAX, max(REDIAL_MS_MIN, entry.delay_ms * 2))

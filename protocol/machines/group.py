@@ -166,7 +166,7 @@ class GroupMachine:
             self.synchronize.on_up(link)
             outputs.append(self._notice("neighbor-connected", _neighbor_facts(link), now, store))
         elif event.address is not None:
-            self.dialling.on_link_ended(event.address, now.mono_ms, now)
+            self.dialling.on_refused(event.address, now)
         self._absorb(intake, event.link, now, store, outputs)
         return outputs
 
@@ -185,8 +185,7 @@ class GroupMachine:
         return [*outputs, self._left(link, now, store)]
 
     def _left(self, link: Link, now: Moment, store: ActSet) -> Notice:
-        if link.address is not None:
-            self.dialling.on_link_ended(link.address, link.since_ms, now)
+        self.dialling.on_link_ended(link, now)
         return self._notice("neighbor-disconnected", _neighbor_facts(link), now, store)
 
     # --- messages -------------------------------------------------------------------------------------------
@@ -202,8 +201,9 @@ class GroupMachine:
                 self.dialling.learn((*listens, *referrals), self.links.listens)
                 self.dialling.on_listens(listens, link.node_id)
                 outputs += self.links.introduce(link, self.synchronize.summary())
+                first = link.theirs is None
                 outputs += self.synchronize.on_summary(
-                    link, (event.message.count, event.message.digest), True, now
+                    link, (event.message.count, event.message.digest), first, now
                 )
             case KeepAlive(count=count, digest=digest):
                 outputs += self.synchronize.on_summary(link, (count, digest), False, now)

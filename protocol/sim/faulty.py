@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import AnnulBody, Body, Kind, ResignBody
 from protocol.ids import ACT_ID_BYTES, CHAIN_BYTES
-from protocol.limits import DIGEST_BYTES, HLC_AHEAD_MS_MAX, REFERRALS_MAX, WANTED_IDS_MAX
+from protocol.limits import (
+    DIGEST_BYTES,
+    HLC_AHEAD_MS_MAX,
+    LISTEN_ADDRESSES_MAX,
+    REFERRALS_MAX,
+    WANTED_IDS_MAX,
+)
 from protocol.peer_time import hlc_at
 from protocol.sim.node import Node
 from protocol.wire.messages import (
@@ -86,7 +92,15 @@ def _noise(node: Node, rng: random.Random) -> bytes:
 
 
 def _out_of_turn(node: Node, rng: random.Random) -> bytes:
-    return encode_message(rng.choice((Finish(b""), Open((), (), 0, bytes(DIGEST_BYTES)))))
+    return encode_message(Finish(b""))
+
+
+def _opens(node: Node, rng: random.Random) -> bytes:
+    """Another Open, with a digest and addresses that are not true."""
+    places = tuple(f"nowhere{rng.randrange(1_000)}:1" for _ in range(REFERRALS_MAX))
+    return encode_message(
+        Open(places[:LISTEN_ADDRESSES_MAX], places, rng.randrange(1_000), rng.randbytes(DIGEST_BYTES))
+    )
 
 
 def _orphan(node: Node, rng: random.Random) -> bytes:
@@ -142,6 +156,7 @@ def _referrals(node: Node, rng: random.Random) -> bytes:
 GARBAGE: dict[str, Callable[[Node, random.Random], bytes]] = {
     "noise": _noise,
     "out-of-turn": _out_of_turn,
+    "opens": _opens,
     "orphan": _orphan,
     "escalation": _escalation,
     "forgery": _forgery,

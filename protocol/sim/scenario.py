@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER
 from protocol.limits import HLC_AHEAD_MS_MAX, LINKS_MAX
+from protocol.machines.events import Connect
 from protocol.peer_time import hlc_ms
 from protocol.sim.checks import CheckFailed, check_always, check_quiet
 from protocol.sim.faulty import GARBAGE, Faulty
@@ -28,7 +29,6 @@ QUIET_MS = 90_000  # a session that lingers ends after a minute
 CHECK_MS = 5_000
 FAULT_MS_MEAN = 8_000
 GARBAGE_MS_MEAN = 500
-_WINDOWS = (90 * 86_400, 3_600, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def _gather(world: World, scenario: Scenario) -> None:
     assert scenario.topology != "star" or scenario.nodes <= LINKS_MAX + 1, "a hub takes no more links"
     names = [f"n{number}" for number in range(1, scenario.nodes)]
     only = scenario.topology != "directory"
+    if only:
+        world.command(world.creator, Connect((), only=True))
     for role in (ADMIN, INVITING_MEMBER, MEMBER):
         admitted = [name for name in names if _role_of(name) == role]
         if admitted:
@@ -159,20 +161,15 @@ def _repeat(world: World, action: Callable[[World], None], mean_ms: int, end_ms:
 
 
 def _issue_something(world: World) -> None:
-    """Somebody who may issues to somebody: a renewal, another role, or a newcomer without a node."""
+    """Somebody who may issues to somebody: a renewal, another role or name, or a newcomer without a node."""
     rng = world.rng
     issuers = [node for node in world.honest() if _role_of(node.name) != MEMBER or node is world.creator]
     if not issuers:
         return
     node, name = rng.choice(issuers), f"n{rng.randrange(len(world.nodes) * 2)}"
-    info = rng.choice(
-        (
-            None,
-            CredentialInfo(role=rng.choice((ADMIN, INVITING_MEMBER, MEMBER))),
-            CredentialInfo(friendly_name=f"Node {rng.randrange(100)}"),
-            CredentialInfo(valid_s=rng.choice((None, 86_400, 365 * 86_400))),
-        )
-    )
+    info: CredentialInfo | None = CredentialInfo(role=rng.choice((MEMBER, MEMBER, INVITING_MEMBER, ADMIN)))
+    if name in world.nodes:
+        info = rng.choice((None, None, info, CredentialInfo(friendly_name=f"Node {rng.randrange(100)}")))
     stored = rng.random() < 0.9
     key = world.key(name).public if info is not None else None
     world.ask_for(node, [IssueRequest(world.peer_name(name), key, info, store=stored, invitation=not stored)])

@@ -175,11 +175,12 @@ class World:
         role: int,
         *,
         store: bool = True,
+        valid_s: int | None = None,
         addresses: Callable[[str], Sequence[str]] = lambda name: ("n0:3587",),
         only: bool = False,
     ) -> list[Node]:
         """Invite somebody on each of some new nodes; the creator issues."""
-        info = CredentialInfo(role=role)
+        info = CredentialInfo(role=role, valid_s=valid_s)
         requests = [
             IssueRequest(self.peer_name(name), self.key(name).public, info, store=store, invitation=True)
             for name in names
