@@ -49,8 +49,12 @@ class Book:
 
     def up(self, address: str, node: str, now: Moment = NOW) -> Link:
         """A dial came to a link."""
-        self._write(lambda store: self.dialling.on_up(address, node_id(node), store))
+        self.found(address, node)
         return self.link(node, address, now)
+
+    def found(self, address: str, node: str = "somebody") -> None:
+        """A dial came to a link that has ended already."""
+        self._write(lambda store: self.dialling.on_up(address, node_id(node), store))
 
     def link(self, node: str, address: str | None = None, now: Moment = NOW) -> Link:
         """A link is there, whoever made it."""
@@ -61,8 +65,7 @@ class Book:
 
     def down(self, link: Link, now: Moment) -> None:
         self.links.remove(link)
-        if link.address is not None:
-            self.dialling.on_link_ended(link.address, link.since_ms, now)
+        self.dialling.on_link_ended(link, now)
 
     def fail(self, address: str, now: Moment = NOW, outcome: DialOutcome = UNREACHABLE) -> None:
         self.dialling.on_failed(address, outcome, now)
@@ -258,7 +261,7 @@ def test_addresses_are_bounded_and_seeds_stay(steps, seeds):
             case "dial":
                 book.dials(now)
             case "up":
-                in_transaction(book.store, lambda store, a=address: book.dialling.on_up(a, node_id(a), store))
+                book.found(address)
             case _:
                 book.fail(address, now)
         assert len(book.dialling) <= KNOWN_ADDRESSES_MAX
@@ -326,8 +329,9 @@ def test_last_failure_is_told_until_the_address_leads_to_a_link():
 def test_news_of_an_address_that_is_not_known_any_more_changes_nothing():
     book = Book("a:1")
     book.fail("gone:1")
-    book.dialling.on_link_ended("gone:1", 0, NOW)
-    in_transaction(book.store, lambda store: book.dialling.on_up("gone:1", node_id("n1"), store))
+    book.dialling.on_refused("gone:1", NOW)
+    book.down(book.link("n1", "gone:1"), NOW)
+    book.found("gone:1")
     assert (book.dials(), len(book.dialling)) == (["a:1"], 1)
 
 
