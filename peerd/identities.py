@@ -163,6 +163,14 @@ class Identities:
             held = self._keys[identity.peer_name] = read_key(self._key_path(identity), identity.key)
         return held
 
+    def reread_key(self, name: PeerName | str) -> PrivateKey:
+        """The same from its file as it is now: who takes the file away takes the use of the key away.
+
+        Raises: as `private_key`.
+        """
+        identity = self.find(str(name))
+        return read_key(self._key_path(identity), identity.key)
+
     def rename(self, name: PeerName | str, friendly_name: str) -> Identity:
         """Choose another friendly name, or by an empty one the peer name; durable on return.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 from peerd.errors import Conflict
 from peerd.printable import printable
 
 _BEGINNING_CHARACTERS_MIN = 4  # else a classifier like "a" would nearly always fit a key as well
 _SHOWN_MAX = 5
+
+T = TypeVar("T", bound=Hashable)
 
 
 def find_name(text: str, names: Iterable[str]) -> str | None:
@@ -18,10 +21,15 @@ def find_name(text: str, names: Iterable[str]) -> str | None:
     characters.
     Raises: Conflict("ambiguous-name").
     """
-    fitting = sorted({name for name in names if _fits(text, name)})
-    if text in fitting:
-        return text
-    if len(fitting) > 1:
+    return find_meant(text, {name: name for name in names})
+
+
+def find_meant(text: str, meanings: Mapping[str, T]) -> T | None:
+    """The same for names of which several may mean one thing: what the fitting names mean."""
+    if text in meanings:
+        return meanings[text]
+    fitting = sorted(name for name in meanings if _fits(text, name))
+    if len({meanings[name] for name in fitting}) > 1:
         shown = ", ".join(printable(name) for name in fitting[:_SHOWN_MAX])
         more = f" and {len(fitting) - _SHOWN_MAX} more" if len(fitting) > _SHOWN_MAX else ""
         raise Conflict(
@@ -29,7 +37,7 @@ def find_name(text: str, names: Iterable[str]) -> str | None:
             code="ambiguous-name",
             hint="give more of the name, or all of it",
         )
-    return fitting[0] if fitting else None
+    return meanings[fitting[0]] if fitting else None
 
 
 def _fits(text: str, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from peerd.control import schema
@@ -13,7 +13,7 @@ from peerd.groups.open_group import OpenGroup
 from peerd.groups.paging import page_of
 from peerd.groups.registry import Registry
 from peerd.groups.rendering import credential, pem_of
-from peerd.lookup import find_name
+from peerd.lookup import find_meant, find_name
 from protocol.authority.act_set import ActSet
 from protocol.authority.bundle import decode_untrusted_bundle, make_bundle
 from protocol.authority.grants import Grant
@@ -40,9 +40,10 @@ class CredentialCases:
     ) -> Sequence[schema.CredentialIssued]:
         """Issue all of them in one transaction, or none."""
         opened = self._registry.ready(group)
-        self._registry.identities.private_key(opened.entry.identity)  # it may be deleted, or its file gone
+        if not all(wish.as_root for wish in wishes):
+            self._registry.identities.reread_key(opened.entry.identity)
         view = opened.machine.members.view
-        requests = await opened.node.runner.ask(lambda _: tuple(_request(wish, view) for wish in wishes))
+        requests = await opened.node.runner.ask(lambda _: _requests(wishes, view))
         root = self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
         issued = cast("tuple[Issued, ...]", await opened.node.runner.submit(Issue(requests, root)))
         return await opened.node.runner.ask(lambda _: [self._issued(opened, one) for one in issued])
@@ -158,18 +159,28 @@ def _grant_of(view: View, grant_id: str) -> Grant:
 
 def pid_of(view: View, subject: str) -> bytes:
     """The key of the member that a person means. Raises: NotFound(member-not-found), Conflict."""
-    names = {str(grant.peer_name): pid for pid in view.subjects() for grant in view.live_grants(pid)}
-    name = find_name(subject, names)
-    if name is None:
+    pid = find_meant(subject, _names(view))
+    if pid is None:
         raise NotFound(
             f"no member “{subject}” is known here", code="member-not-found", hint="peerd member list GROUP"
         )
-    return names[name]
+    return pid
 
 
-def _request(wish: schema.CredentialIssue, view: View) -> IssueRequest:
-    """A wish in the rules' own terms. Raises: RuleError."""
-    name, key = _subject(wish, view)
+def _names(view: View) -> dict[str, bytes]:
+    """The key behind every name that anybody has or had."""
+    return {str(grant.peer_name): pid for pid in view.subjects() for grant in view.live_grants(pid)}
+
+
+def _requests(wishes: Sequence[schema.CredentialIssue], view: View) -> tuple[IssueRequest, ...]:
+    """Wishes in the rules' own terms. Raises: RuleError, Conflict."""
+    by_name = any(wish.document is None for wish in wishes)
+    names = _names(view) if by_name else {}
+    return tuple(_request(wish, view, names) for wish in wishes)
+
+
+def _request(wish: schema.CredentialIssue, view: View, names: Mapping[str, bytes]) -> IssueRequest:
+    name, key = _subject(wish, view, names)
     told = (wish.document, wish.role, wish.friendly_name, wish.not_before, wish.not_after, wish.valid_s)
     info = None
     if any(value is not None for value in told):
@@ -191,14 +202,16 @@ def _request(wish: schema.CredentialIssue, view: View) -> IssueRequest:
     )
 
 
-def _subject(wish: schema.CredentialIssue, view: View) -> tuple[PeerName, PublicKey | None]:
+def _subject(
+    wish: schema.CredentialIssue, view: View, names: Mapping[str, bytes]
+) -> tuple[PeerName, PublicKey | None]:
     """Who is meant, and the key that comes with the document."""
     if wish.document is None:
         if not wish.subject:
             raise RuleError(
                 "invalid-argument", "a subject is needed", hint="give a peer name, or an identity document"
             )
-        return _named(wish.subject, view), None
+        return _named(wish.subject, view, names), None
     idc = read_identity_document(wish.document)
     name = parse_peer_name(idc.peer_name)
     if wish.subject is not None and find_name(wish.subject, [idc.peer_name]) is None:
@@ -210,12 +223,11 @@ def _subject(wish: schema.CredentialIssue, view: View) -> tuple[PeerName, Public
     return name, idc.key
 
 
-def _named(subject: str, view: View) -> PeerName:
+def _named(subject: str, view: View, names: Mapping[str, bytes]) -> PeerName:
     """A known member by any form of its name, or a stranger by its full name."""
-    known = [str(grant.peer_name) for pid in view.subjects() for grant in view.live_grants(pid)]
-    name = find_name(subject, known)
-    if name is not None:
-        return parse_peer_name(name)
+    pid = find_meant(subject, names)
+    if pid is not None:
+        return parse_peer_name(subject if subject in names else view.name_of(pid))
     try:
         return parse_peer_name(subject)
     except RuleError:

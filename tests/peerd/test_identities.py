@@ -236,6 +236,16 @@ def test_a_key_open_to_others_cannot_be_used_until_it_is_closed(directory: Path)
     assert identities.private_key("alice").public == identities.find("alice").key
 
 
+def test_a_key_taken_away_while_in_use_is_missed_when_it_is_read_again(directory: Path) -> None:
+    identities = Identities(directory)
+    made = identities.create("alice", "", NOW_MS)
+    assert identities.reread_key(made.name) == identities.private_key(made.name)
+    (pem,) = directory.glob("*.pem")
+    pem.unlink()
+    assert code_of(identities.reread_key, "alice") == "no-key-access"
+    assert identities.private_key("alice").public == made.key
+
+
 def test_a_directory_open_to_others_is_refused(directory: Path) -> None:
     Identities(directory)
     directory.chmod(0o755)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from peerd.errors import Conflict
-from peerd.lookup import find_name
+from peerd.lookup import find_meant, find_name
 
 ALICE = "aa" * 20 + ".alice"
 AGAIN = "ab" * 20 + ".alice"
@@ -76,3 +76,12 @@ def test_the_order_of_the_names_does_not_matter(names: list[str], text: str, ran
     shuffled = list(names)
     random.shuffle(shuffled)
     assert outcome(names) == outcome(shuffled)
+
+
+def test_names_that_mean_the_same_are_not_ambiguous() -> None:
+    meanings = {f"{'aa' * 20}.bob": 1, f"{'aa' * 20}.robert": 1, f"{'ab' * 20}.bob": 2}
+    assert find_meant("aaaa", meanings) == 1
+    assert find_meant("robert", meanings) == 1
+    assert find_meant("nobody", meanings) is None
+    with pytest.raises(Conflict):
+        find_meant("bob", meanings)
