@@ -191,8 +191,8 @@ class Group(Reply, frozen=True, kw_only=True):
 class Status(Reply, frozen=True, kw_only=True):
     """The daemon at a glance.
 
-    `addresses` are those it listens on, `versions` those of what it runs on; `cursor` is the end of the event
-    log as of this answer.
+    `addresses` are those it listens on, `versions` those of what it runs on; who reads
+    the events after `cursor` misses nothing that this answer does not tell.
     """
 
     version: str

@@ -71,6 +71,9 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
 
     async def status(self) -> schema.Status:
         """The daemon at a glance."""
+        cursor = (
+            self._events.end()
+        )  # first, so that who reads on from it misses nothing that is not told here
         health = await self.health()
         return schema.Status(
             version=VERSION,
@@ -83,7 +86,7 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
             findings=health.findings,
             identities=len(self._registry.identities.all()),
             groups=await self._summaries.all(),
-            cursor=self._events.end(),
+            cursor=cursor,
         )
 
     async def health(self) -> schema.Health:
