@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from peerd.clock import calendar_ms, pause
-from tests.system.circle import Circle, circle_of, same_links
+from tests.system.circle import Circle, same_links
 from tests.system.people import people
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-NAMES = ("carol", "dave", "erin", "frank")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 SHORT_LIFE = "5s"
 
 # What design says that these answers hold, under these names.
@@ -35,7 +35,13 @@ PEER_NAME = re.compile(r"[0-9a-f]{40}\.\w+")
 
 @pytest.fixture(scope="module")
 def circle() -> Iterator[Circle]:
-    with circle_of(*NAMES) as made:
+    with people(*NAMES) as cast:
+        made = Circle({person.name: person for person in cast})
+        for person in cast:
+            made.documents[person.name] = person.document(person.name)
+        recovery = made.alice.home.with_name("recovery.txt")
+        made.group = made.alice.json("group", "create", "pizza", "--recovery", str(recovery))["group"]
+        made.admit("bob", "--role", "admin", "--friendly-name", "Bob B.")
         yield made
 
 

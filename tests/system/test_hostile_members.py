@@ -93,8 +93,8 @@ MISDEEDS: dict[str, tuple[Callable[[Traitor], bytes], Fault]] = {
     "a frame too long": (lambda _: (FRAME_BYTES_MAX_MEMBER + 1).to_bytes(4, "big"), Fault.OVER_LIMIT),
     "hello again": (lambda _: frame(encode_message(Hello((1,), bytes(16)))), Fault.OUT_OF_TURN),
     "an element that is none": (lambda _: news(b"\x01\x02\x03"), Fault.MALFORMED),
-    "a genuine act with a wrong signature": (
-        lambda traitor: news(tampered(traitor.bundle.acts[-1].raw)),
+    "an act with a wrong signature": (
+        lambda traitor: news(tampered(forged_grant(traitor, 1, ADMIN, 4)[0])),
         Fault.BAD_PROOF,
     ),
     "an act of another group": (lambda _: news(Group().elements[0].raw), Fault.INVALID_ELEMENT),

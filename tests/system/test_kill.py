@@ -106,6 +106,7 @@ def kill_round(circle: Circle, seed: int) -> None:
     kill_while_issuing(circle, writer, chance)
     check_chains(acts_on_disk(circle.alice.home, circle.group))
     circle.alice.start()
+    circle.bob.connect(circle.group, [circle.alice.address])  # at once, however often it has failed before
     check_all_acknowledged(circle, writer, chance)
 
 

@@ -61,7 +61,7 @@ REFUSED: list[tuple[str, Sequence[str], int, str]] = [
     ("alice", (*ISSUE, "nobody", "--store"), 4, "identity-not-found"),
     ("alice", (*ISSUE, f"{'0' * 40}.nobody", "--store"), 4, "identity-not-found"),
     ("alice", (*ISSUE, f"{'0' * 40}.nobody", "--role", "member", "--store"), 1, "invalid-credential-info"),
-    ("alice", (*ISSUE, "carol", "--document", "DIR/dave-dave.xml", "--store"), 1, "key-mismatch"),
+    ("alice", (*ISSUE, "carol", "--document", "DIR/dave.xml", "--store"), 1, "key-mismatch"),
     # times
     ("alice", (*ISSUE, "carol", "--store", "--not-after", "2020-01-01T00:00:00Z"), 1, "invalid-time-period"),
     ("alice", (*ISSUE, "carol", "--store", "--not-before", "2020-01-01T00:00:00Z"), 1, "invalid-time-period"),
@@ -70,7 +70,7 @@ REFUSED: list[tuple[str, Sequence[str], int, str]] = [
     ("alice", (*ISSUE, "carol", "--store", "--valid", "1h"), 1, "needs-revocation"),
     ("alice", (*ISSUE, "bob", "--store", "--role", "member"), 1, "needs-revocation"),
     # rights
-    ("carol", (*ISSUE, "--document", "DIR/dave-dave.xml", "--store"), 5, "not-authorized"),
+    ("carol", (*ISSUE, "--document", "DIR/dave.xml", "--store"), 5, "not-authorized"),
     ("bob", (*ISSUE, "alice", "--store"), 1, "circular-chain"),
     ("bob", (*ISSUE, "bob", "--store"), 1, "circular-chain"),
     ("bob", (*ISSUE, "carol", "--store", "--as-root"), 5, "no-key-access"),
@@ -80,7 +80,7 @@ REFUSED: list[tuple[str, Sequence[str], int, str]] = [
     # documents
     ("alice", (*ISSUE, "--document", "DIR/bad.xml", "--store"), 1, "invitation-not-trusted"),
     ("dave", ("group", "join", "--invitation", "DIR/bad.xml"), 1, "invitation-not-trusted"),
-    ("dave", ("group", "join", "--invitation", "DIR/dave-dave.xml"), 1, "invitation-not-trusted"),
+    ("dave", ("group", "join", "--invitation", "DIR/dave.xml"), 1, "invitation-not-trusted"),
     ("dave", ("invitation", "show", "DIR/bad.xml"), 1, "invitation-not-trusted"),
     # names that fit nothing, or too much
     ("alice", ("credential", "issue", "pasta", "carol", "--store"), 4, "group-not-found"),
