@@ -20,6 +20,7 @@ from protocol.authority.grants import Grant
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.authority.view import View
 from protocol.credentials.addresses import check_address
+from protocol.credentials.certificates import Certificate
 from protocol.credentials.documents import read_identity_document
 from protocol.credentials.keys import PublicKey
 from protocol.credentials.names import PeerName, parse_peer_name
@@ -42,11 +43,20 @@ class CredentialCases:
         opened = self._registry.ready(group)
         if not all(wish.as_root for wish in wishes):
             self._registry.identities.reread_key(opened.entry.identity)
-        view = opened.machine.members.view
-        requests = await opened.node.runner.ask(lambda _: _requests(wishes, view))
+        view, documents = opened.machine.members.view, await self._documents(wishes)
+        requests = await opened.node.runner.ask(lambda _: _requests(wishes, documents, view))
         root = self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
         issued = cast("tuple[Issued, ...]", await opened.node.runner.submit(Issue(requests, root)))
         return await opened.node.runner.ask(lambda _: [self._issued(opened, one) for one in issued])
+
+    async def _documents(self, wishes: Sequence[schema.CredentialIssue]) -> list[Certificate | None]:
+        """The identity certificates that come with the wishes, each verified. Raises: RuleError."""
+        texts = [wish.document for wish in wishes]
+        if all(text is None for text in texts):
+            return [None] * len(texts)
+        return await self._registry.environment.offload(
+            lambda: [None if text is None else read_identity_document(text) for text in texts]
+        )
 
     def _issued(self, opened: OpenGroup, issued: Issued) -> schema.CredentialIssued:
         view = opened.machine.members.view
@@ -172,15 +182,18 @@ def _names(view: View) -> dict[str, bytes]:
     return {str(grant.peer_name): pid for pid in view.subjects() for grant in view.live_grants(pid)}
 
 
-def _requests(wishes: Sequence[schema.CredentialIssue], view: View) -> tuple[IssueRequest, ...]:
-    """Wishes in the rules' own terms. Raises: RuleError, Conflict."""
-    by_name = any(wish.document is None for wish in wishes)
-    names = _names(view) if by_name else {}
-    return tuple(_request(wish, view, names) for wish in wishes)
+def _requests(
+    wishes: Sequence[schema.CredentialIssue], documents: Sequence[Certificate | None], view: View
+) -> tuple[IssueRequest, ...]:
+    """Wishes in the rules' own terms; `documents` came with them. Raises: RuleError, Conflict."""
+    names = _names(view) if None in documents else {}
+    return tuple(_request(wish, idc, view, names) for wish, idc in zip(wishes, documents, strict=True))
 
 
-def _request(wish: schema.CredentialIssue, view: View, names: Mapping[str, bytes]) -> IssueRequest:
-    name, key = _subject(wish, view, names)
+def _request(
+    wish: schema.CredentialIssue, idc: Certificate | None, view: View, names: Mapping[str, bytes]
+) -> IssueRequest:
+    name, key = _subject(wish, idc, view, names)
     told = (wish.document, wish.role, wish.friendly_name, wish.not_before, wish.not_after, wish.valid_s)
     info = None
     if any(value is not None for value in told):
@@ -203,16 +216,15 @@ def _request(wish: schema.CredentialIssue, view: View, names: Mapping[str, bytes
 
 
 def _subject(
-    wish: schema.CredentialIssue, view: View, names: Mapping[str, bytes]
+    wish: schema.CredentialIssue, idc: Certificate | None, view: View, names: Mapping[str, bytes]
 ) -> tuple[PeerName, PublicKey | None]:
     """Who is meant, and the key that comes with the document."""
-    if wish.document is None:
+    if idc is None:
         if not wish.subject:
             raise RuleError(
                 "invalid-argument", "a subject is needed", hint="give a peer name, or an identity document"
             )
         return _named(wish.subject, view, names), None
-    idc = read_identity_document(wish.document)
     name = parse_peer_name(idc.peer_name)
     if wish.subject is not None and find_name(wish.subject, [idc.peer_name]) is None:
         raise RuleError(
