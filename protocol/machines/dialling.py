@@ -171,10 +171,12 @@ class Dialling:
     def on_listens(self, addresses: Iterable[str], node_id: bytes) -> None:
         """A neighbor says that it listens there; no dial goes to it while its link lives.
 
-        Guards: a neighbor that claims the addresses of others, so that they are never called.
+        Guards: a neighbor that claims the addresses of others, again and again, so that they are never
+        called: a claim sticks neither to a seed nor to where somebody was found.
         """
         for address in addresses:
-            if (entry := self._known.get(address)) is not None and entry.node_id is None:
+            entry = self._known.get(address)
+            if entry is not None and not entry.seed and entry.node_id is None:
                 entry.node_id = node_id
 
     def on_failed(self, address: str, outcome: DialOutcome, now: Moment) -> None:

@@ -123,7 +123,8 @@ def test_static_node_dials_all_its_seeds_and_nobody_else():
 
 
 def test_who_is_linked_already_is_not_called_under_any_address():
-    book = Book(*hosts(4))
+    book = Book(*hosts(2), "host:4")
+    book.dialling.learn(["host:3"], ())
     book.link("n1").listens = ("host:1",)
     book.link("n2", "host:2")
     book.dialling.on_listens(["host:3"], node_id("n2"))
@@ -314,6 +315,14 @@ def test_neighbor_cannot_claim_the_address_of_a_node_that_was_found_there():
     book.link("liar")
     book.dialling.on_listens(["a:1"], node_id("liar"))
     assert book.dials(after(1)) == ["a:1"]
+
+
+def test_neighbor_cannot_keep_us_from_the_seeds_by_claiming_one_after_the_other():
+    book = Book(*hosts(4))
+    book.link("liar")
+    for address in hosts(4):
+        book.dialling.on_listens([address], node_id("liar"))
+    assert book.dials() == list(hosts(4))
 
 
 def test_last_failure_is_told_until_the_address_leads_to_a_link():
