@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import trio
-
 from peerd.clock import Clock
 from peerd.gossip import handshake
 from peerd.gossip.neighbors import supervised
@@ -14,7 +12,6 @@ from peerd.gossip.node import GroupNode
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
 from peerd.transport.slots import Slot
-from protocol.limits import HANDSHAKE_MS_MAX
 from protocol.machines.connect import Established
 
 
@@ -36,10 +33,8 @@ class Reception:
         self._draw = draw
 
     async def receive(self, channel: FrameChannel, slot: Slot) -> None:
-        """Handle one accepted connection until it ends."""
-        opened = None
-        with trio.move_on_after(HANDSHAKE_MS_MAX / 1000):
-            opened = await supervised(channel.address, partial(self._open, channel))
+        """Handle one accepted connection until it ends; the listener bounds how long the opening takes."""
+        opened = await supervised(channel.address, partial(self._open, channel))
         if opened is not None:
             node, peer = opened
             await node.serve(channel, peer, slot)

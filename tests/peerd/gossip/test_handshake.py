@@ -9,6 +9,7 @@ from peerd.gossip.fetching import SeekingPort
 from peerd.gossip.offload import inline
 from peerd.transport.frames import FrameChannel
 from protocol.authority.bundle import Bundle
+from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_STRANGER
 from protocol.machines.connect import Ending, Established, Finished
 from protocol.machines.proofs import Direction, selector
@@ -158,6 +159,25 @@ async def test_a_member_may_at_once_send_more_than_a_stranger(autojump_clock):
         await answer(theirs, alice)
         theirs.raise_limit(3 * FRAME_BYTES_MAX_STRANGER)
         assert await theirs.receive() == large
+
+
+async def test_who_knows_the_groups_name_may_answer_with_more_than_a_stranger(autojump_clock):
+    group, network = family(), MemoryNetwork()
+    bob = Player(group, "bob", network)
+    async with channels() as (ours, theirs), trio.open_nursery() as nursery:
+
+        async def answering() -> None:
+            await theirs.receive()
+            named_there = selector(group.authority, Direction.ANSWERER, theirs.exporter)
+            theirs.send(encode_message(Hello((1,), named_there)))
+            await theirs.receive()
+            theirs.send(bytes(FRAME_BYTES_MAX_STRANGER + 1))
+
+        nursery.start_soon(answering)
+        end = await call(ours, bob.node.port, bob)
+    assert isinstance(end, Finished)
+    assert isinstance(end.error, RemoteProtocolError)
+    assert end.error.fault is Fault.MALFORMED
 
 
 async def test_whoever_goes_away_in_the_middle_ends_the_opening(autojump_clock):

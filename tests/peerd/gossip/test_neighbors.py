@@ -12,7 +12,7 @@ from peerd.gossip.neighbors import Neighbors, supervised
 from peerd.gossip.offload import inline
 from peerd.transport.frames import FrameChannel
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
+from protocol.limits import FRAME_BYTES_MAX_MEMBER, FRAME_BYTES_MAX_STRANGER, HANDSHAKE_MS_MAX
 from protocol.machines.connect import Established
 from protocol.machines.events import (
     Close,
@@ -298,6 +298,13 @@ async def test_a_frame_that_is_too_long_is_a_fault(autojump_clock, group, networ
     async with linked(desk) as theirs:
         await theirs._connection.send_all((FRAME_BYTES_MAX_MEMBER + 1).to_bytes(4, "big"))
         assert await heard(theirs) == [Bye(Fault.OVER_LIMIT.value, ())]
+
+
+async def test_a_member_may_send_longer_frames_than_a_stranger(autojump_clock, group, network):
+    desk = Desk(Player(group, "alice", network))
+    async with linked(desk) as theirs:
+        theirs.send(bytes(FRAME_BYTES_MAX_STRANGER + 1))
+        assert await heard(theirs) == [Bye(Fault.MALFORMED.value, ())]
 
 
 async def test_elements_arrive_with_their_signatures_checked(autojump_clock, group, network):

@@ -79,11 +79,21 @@ async def test_the_goodbye_has_been_sent_when_stop_returns(autojump_clock, nurse
         peer = Established(named("bob").public, b"b" * 16, None, 1)
         serving.start_soon(alice.node._neighbors.serve, ours, peer, None)
         await trio.testing.wait_all_tasks_blocked()
-        await theirs.receive()
-        theirs.close()
-        serving.start_soon(alice.node.stop)
+        stopped: list[bool] = []
+
+        async def stop() -> None:
+            await alice.node.stop()
+            stopped.append(True)
+
+        serving.start_soon(stop)
         await trio.testing.wait_all_tasks_blocked()
         assert not len(alice.node.machine.links)
+        assert stopped == []  # the other side has not heard it all
+        words = [decode_untrusted_message(await theirs.receive(), bytes_max=2**18) for _ in range(2)]
+        theirs.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert stopped == [True]
+    assert words[-1] == Bye(ByeReason.LEAVING, ())
 
 
 async def test_a_store_that_fails_ends_the_node_with_its_error_and_closes_its_links(
@@ -116,19 +126,6 @@ async def test_a_store_that_fails_ends_the_node_with_its_error_and_closes_its_li
     assert not len(bob.node.machine.links)
     with pytest.raises(NotReady):
         await alice.node.stop()
-
-
-async def test_bye_is_the_last_word(autojump_clock, nursery, group, network):
-    alice = Player(group, "alice", network)
-    nursery.start_soon(alice.node.run)
-    async with channels() as (ours, theirs), trio.open_nursery() as serving:
-        peer = Established(named("bob").public, b"b" * 16, None, 1)
-        serving.start_soon(alice.node._neighbors.serve, ours, peer, None)
-        await trio.testing.wait_all_tasks_blocked()
-        serving.start_soon(alice.node.stop)
-        words = [decode_untrusted_message(await theirs.receive(), bytes_max=2**18) for _ in range(2)]
-        theirs.close()
-    assert words[-1] == Bye(ByeReason.LEAVING, ())
 
 
 async def test_notices_are_told_after_they_are_durable(autojump_clock, nursery, group, network):
