@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from peerd import VERSION
 from peerd.control import schema
@@ -81,7 +81,7 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
             started=time_at_ms(self._started_ms),
             home=str(self._home.directory),
             addresses=list(self._registry.environment.listens),
-            versions=_versions(),
+            versions=dict(_versions()),
             health=health.health,
             findings=health.findings,
             identities=len(self._registry.identities.all()),
@@ -99,8 +99,12 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
         return _metrics(await self._summaries.all())
 
 
-def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+@cache
+def _versions() -> Mapping[str, str]:
+    """What this daemon runs on, read from the libraries' files when first asked for."""
+    from importlib.metadata import version
+
+    found = {name: version(name) for name in _LIBRARIES}
     return {"python": platform.python_version(), "sqlite": sqlite_version(), **found}
 
 
