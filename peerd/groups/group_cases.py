@@ -59,8 +59,7 @@ class GroupCases:
     def make_recovery_key(self) -> schema.RecoveryKey:
         """Draw a recovery key for the next `create_group`; only its public half stays, in memory."""
         now = self._now()
-        living = {token: one for token, one in self._recoveries.items() if one.expires_ms > now.utc_ms}
-        self._recoveries = dict(list(living.items())[-(_TOKENS_MAX - 1) :])
+        self._recoveries = dict(list(self._recoveries.items())[-(_TOKENS_MAX - 1) :])
         key = PrivateKey.from_seed(self._registry.environment.draw(32))
         token = self._registry.environment.draw(_TOKEN_BYTES).hex()
         self._recoveries[token] = _Recovery(key.public, now.utc_ms + _TOKEN_MS)
