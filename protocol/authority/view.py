@@ -66,7 +66,7 @@ class View:
         self._note_head(admitted)
         if not effective:
             return
-        if admitted.root is not None and admitted.root.version == 1:
+        if admitted.root is not None:
             self.root = admitted.root
         if admitted.grant is not None:
             self._grants.setdefault(admitted.grant.pid, []).append(admitted.grant)

@@ -178,6 +178,10 @@ def test_signatures_are_1_to_16_whole_entries(entries):
     refused(encode([encode(fields()), entries]))
 
 
+def test_root_act_that_nobody_signed_is_refused():
+    refused(encode([encode(root_fields()), b""]))
+
+
 def test_key_that_anybody_can_sign_for_is_refused():
     refused(encode([encode(fields()), bytes(32) + bytes(64)]))
 

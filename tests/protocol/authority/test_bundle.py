@@ -196,7 +196,15 @@ def test_grant_under_another_grant_to_the_same_author_is_refused():
     again = group.grant("bob -> ivy:inviting")
     acts, ders = parts(group.bundle(carl))
     acts[3], ders[3] = again.act.raw, again.der.certificate.der
-    assert refusal(acts, ders, group.authority).fault is Fault.BAD_EVIDENCE
+    assert "under the one before it" in refusal(acts, ders, group.authority).detail
+
+
+def test_grant_for_another_group_is_refused():
+    group = Group()
+    bad = group.grant("alice -> bob:member", gid=b"g" * 32, keep=False)
+    acts, ders = parts(group.bundle(group.creator))
+    error = refusal([*acts, bad.act.raw], [*ders, bad.der.certificate.der], group.authority)
+    assert "under the one before it" in error.detail
 
 
 def test_genesis_alone_proves_nothing():
@@ -318,6 +326,14 @@ def test_evidence_of_genesis_is_genesis_and_its_certificate():
     acts, ders = parts()
     assert path_evidence(FAMILY.view, FAMILY.genesis.id, FAMILY.raw_of) == (acts[:1], ders[:1])
     assert path_evidence(FAMILY.view, bytes(32), FAMILY.raw_of) is None
+
+
+def test_bundle_may_be_as_long_as_the_limit(monkeypatch):
+    leaf = MO.leaf
+    monkeypatch.setattr("protocol.authority.bundle.BUNDLE_BYTES_MAX", len(MO.raw))
+    assert make_bundle(FAMILY.view, leaf, FAMILY.raw_of) == MO.raw
+    monkeypatch.setattr("protocol.authority.bundle.BUNDLE_BYTES_MAX", len(MO.raw) - 1)
+    assert make_bundle(FAMILY.view, leaf, FAMILY.raw_of) is None
 
 
 def test_no_bundle_is_made_that_would_be_too_long():

@@ -162,6 +162,11 @@ def test_acts_under_a_rotation_are_carried_and_not_effective(group):
     assert (group.view.properties, group.view.properties_hlc) == before["properties"]
 
 
+def test_root_is_that_of_genesis(group):
+    assert View(group.gid).root is None
+    assert group.view.root == group.founding.root
+
+
 def test_nothing_is_effective_that_is_not_there(group):
     assert not group.view.is_effective(bytes(32))
     assert group.view.is_effective(group.genesis.id)

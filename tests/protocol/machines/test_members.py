@@ -519,6 +519,28 @@ def test_after_the_end_evidence_that_began_last_is_shown(group):
     assert node.members.own_bundle(NOW.utc_s + 9, node.store) == group.bundle(last).raw
 
 
+def test_own_credential_may_change_when_a_window_begins_or_has_ended(group):
+    node = node_of(group, "bob")
+    assert node.members.own_change(NOW.utc_s) is None
+    held = group.grant(BOB, window=Window(NOW.utc_s - 9, NOW.utc_s + 20))
+    group.grant(BOB, window=Window(NOW.utc_s + 5, NOW.utc_s + 30))
+    known = list(group.elements)
+    node.take(known)
+    node.adopt(
+        group.bundle(invited(group, "alice -> bob:inviting", window=Window(NOW.utc_s - 1, NOW.utc_s + 10)))
+    )
+    ends, at_s = [], held.grant.window.start - 1
+    while (change := node.members.own_change(at_s)) is not None:
+        ends.append(change - NOW.utc_s)
+        at_s = change
+    assert ends == [-9, -1, 5, 11, 21, 31]
+
+
+def test_credential_without_end_never_changes(group):
+    node = fed(group, "alice", [group.elements])
+    assert node.members.own_change(NOW.utc_s) is None
+
+
 def too_long(group: Group, subject: str, role: str) -> Granted:
     """A grant that its issuer blew up until no bundle of it is possible."""
     for issuer, name in (("alice", "eve"), ("eve", "mallory")):
