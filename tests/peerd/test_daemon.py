@@ -220,6 +220,7 @@ def test_its_neighbors_are_told_when_it_ends(tmp_path):
         bob.stop()
         assert steady_s() - begun < END_S_MAX + SPARE_S
         alice.wait_group(group, lambda shown: shown.neighbors == [])
+        assert "cut off without a goodbye" not in (alice.home / "daemon.log").read_text()
     finally:
         for node in (alice, bob):
             node.kill()
