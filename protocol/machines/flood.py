@@ -26,10 +26,12 @@ def relay(fresh: Sequence[Element], source: LinkId | None, links: Iterable[Link]
 
 
 def unlike(source: Link, links: Iterable[Link]) -> list[Link]:
-    """The links to pass on to what a session brought from `source`: a neighbor that told the same digest has
-    it, and must not get the whole set again because a new node catches up beside it.
+    """The links to pass on to what a session brought from `source`.
+
+    A neighbor that told the same digest has it, and must not get the whole set again because a new node
+    catches up beside it; one that has told none yet will show what it lacks by its Open.
     """
-    return [link for link in links if link.theirs is None or link.theirs != source.theirs]
+    return [link for link in links if link.theirs is not None and link.theirs != source.theirs]
 
 
 def ask(wanted: Sequence[bytes], link: LinkId) -> list[Send]:

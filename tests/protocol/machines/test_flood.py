@@ -71,13 +71,11 @@ def test_what_is_new_goes_to_all_links_but_its_source_and_may_be_dropped():
     assert flood.relay([], None, links(3)) == []
 
 
-def test_neighbor_with_the_digest_of_the_source_is_not_sent_what_a_session_brought():
-    source, like, unlike, unknown = links(4)
+def test_what_a_session_brought_goes_to_neighbors_that_told_another_digest_than_its_source():
+    source, like, unlike, silent = links(4)
     source.theirs = like.theirs = (3, b"a" * 16)
     unlike.theirs = (3, b"b" * 16)
-    assert flood.unlike(source, [source, like, unlike, unknown]) == [unlike, unknown]
-    source.theirs = None
-    assert flood.unlike(source, [like, unlike, unknown]) == [like, unlike, unknown]
+    assert flood.unlike(source, [source, like, unlike, silent]) == [unlike]
 
 
 # --- asking and answering ---------------------------------------------------------------------------------
