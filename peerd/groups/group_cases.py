@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from msgspec import UNSET
@@ -239,7 +240,9 @@ def _properties(opened: OpenGroup) -> schema.Properties:
     view = opened.machine.members.view
     if view.root is None:
         raise RuleError(
-            "group-not-ready", "the group's acts have not arrived on this node yet", hint="peerd group show"
+            "group-not-ready",
+            "the group's acts have not arrived on this node yet",
+            hint=f"peerd wait synchronized {quote(opened.entry.group_name)}",
         )
     body = view.properties
     return schema.Properties(

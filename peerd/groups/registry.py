@@ -188,7 +188,7 @@ class Registry:
         if group is None:
             raise NotReady(
                 f"no credential of ours has arrived in {entry.group_name} yet",
-                hint="peerd group show says what is being tried",
+                hint=f"peerd group show {quote(entry.group_name)} says what is being tried",
             )
         return group
 

@@ -179,7 +179,7 @@ def _check_issuer(issuer: Issuer, hlc: int) -> None:
         raise RuleError(
             "not-authorized",
             "a plain member may not issue credentials",
-            hint="ask an administrator: peerd member list",
+            hint="ask an administrator: peerd member list GROUP",
         )
     if not issuer.window.holds(hlc_s(hlc)):
         raise RuleError(
@@ -261,7 +261,7 @@ def _level_and_roles(issuer: Issuer, base: Grant | None, info: CredentialInfo) -
         raise RuleError(
             "not-authorized",
             f"a credential of level {issuer.level} may not issue one of level {level} ({_said(roles)})",
-            hint="ask somebody more senior: peerd member list",
+            hint="ask somebody more senior: peerd member list GROUP",
         )
     return level, roles
 

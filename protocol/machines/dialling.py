@@ -168,16 +168,21 @@ class Dialling:
             entry.node_id = node_id
             self._save(store)
 
-    def on_listens(self, addresses: Iterable[str], node_id: bytes) -> None:
+    def on_listens(self, addresses: Iterable[str], node_id: bytes, store: ActSet) -> None:
         """A neighbor says that it listens there; no dial goes to it while its link lives.
+
+        It is remembered like an address that was dialled: a node that only ever was called, as the creator
+        of a group is, would know nobody after a restart.
 
         Guards: a neighbor that claims the addresses of others, again and again, so that they are never
         called: a claim sticks neither to a seed nor to where somebody was found.
         """
-        for address in addresses:
-            entry = self._known.get(address)
-            if entry is not None and not entry.seed and entry.node_id is None:
-                entry.node_id = node_id
+        entries = [entry for address in addresses if (entry := self._known.get(address)) is not None]
+        unclaimed = [entry for entry in entries if not entry.seed and entry.node_id is None]
+        for entry in unclaimed:
+            entry.node_id = node_id
+        if unclaimed:
+            self._save(store)
 
     def on_failed(self, address: str, outcome: DialOutcome, now: Moment) -> None:
         """A dial came to nothing."""

@@ -199,7 +199,7 @@ class GroupMachine:
             case Open(listens=listens, referrals=referrals):
                 link.listens = listens
                 self.dialling.learn((*listens, *referrals), self.links.listens)
-                self.dialling.on_listens(listens, link.node_id)
+                self.dialling.on_listens(listens, link.node_id, store)
                 outputs += self.links.introduce(link, self.synchronize.summary())
                 first = link.theirs is None
                 outputs += self.synchronize.on_summary(

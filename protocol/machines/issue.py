@@ -205,7 +205,7 @@ def _check_ready(view: View) -> Root:
         raise RuleError(
             "group-not-ready",
             "the group's acts have not arrived on this node yet",
-            hint="connect to a member first: peerd group connect",
+            hint="connect to a member first: peerd group connect GROUP --address HOST:PORT",
         )
     return view.root
 
@@ -228,4 +228,4 @@ def changed_properties(before: PropertiesBody, changes: Mapping[str, Any]) -> Pr
 
 
 def _bad_properties(detail: str) -> RuleError:
-    return RuleError("invalid-properties", detail, hint="peerd group show tells what they are now")
+    return RuleError("invalid-properties", detail, hint="peerd group set GROUP shows what they are now")

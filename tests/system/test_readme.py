@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import click
 import pytest
 
-from peerd.cli.main import program
 from peerd.clock import pause, steady_s
 from peerd.control.client import Client
 from scripts import dev
+from tests.system.commands import parse
 from tests.system.people import place
 from tests.system.terminal import Terminal, Typed, terminal
 
@@ -201,28 +200,7 @@ def test_every_command_shown_exists_and_takes_these_arguments(command: str) -> N
         parse(words[1:until])
 
 
-def parse(words: list[str], command: click.Command = program, above: click.Context | None = None) -> None:
-    """Raises what click raises for words that it would not take."""
-    if words == ["--help"]:
-        return
-    context = click.Context(command, parent=above, info_name=command.name)
-    if isinstance(command, click.Group):
-        _, rest, _ = command.make_parser(context).parse_args(words)
-        _, below, rest = command.resolve_command(context, rest)
-        assert below is not None
-        parse(rest, below, context)
-    else:
-        command.make_context(command.name, words, parent=above)
-
-
 def test_the_two_commands_that_set_everything_up_are_the_ones_that_run_elsewhere() -> None:
     first = next(content for _, language, content in BLOCKS if not language)
     assert first.splitlines() == ["python3 scripts/dev.py demo", "python3 scripts/dev.py test"]
     assert "exec python3 scripts/dev.py test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-
-
-def test_a_command_that_does_not_exist_would_be_noticed() -> None:
-    with pytest.raises(click.UsageError):
-        parse(["group", "create", "pizza", "--colour", "red"])
-    with pytest.raises(click.UsageError):
-        parse(["group", "paint"])

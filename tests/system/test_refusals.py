@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.system.circle import Circle, circle_of
+from tests.system.commands import commands_in, is_a_command
 from tests.system.people import Person, people, place
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -143,6 +144,7 @@ def test_a_refusal_says_why_under_its_name(
     assert problem.keys() == PROBLEM_FIELDS
     assert problem["detail"]
     assert problem["title"]
+    assert all(is_a_command(command) for command in commands_in(problem["hint"])), problem
     assert not (directory / "r.txt").exists()
 
 

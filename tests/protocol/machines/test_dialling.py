@@ -56,6 +56,10 @@ class Book:
         """A dial came to a link that has ended already."""
         self._write(lambda store: self.dialling.on_up(address, node_id(node), store))
 
+    def listens(self, node: str, *addresses: str) -> None:
+        """A neighbor says where it listens."""
+        self._write(lambda store: self.dialling.on_listens(addresses, node_id(node), store))
+
     def link(self, node: str, address: str | None = None, now: Moment = NOW) -> Link:
         """A link is there, whoever made it."""
         key = named(node).public
@@ -127,7 +131,7 @@ def test_who_is_linked_already_is_not_called_under_any_address():
     book.dialling.learn(["host:3"], ())
     book.link("n1").listens = ("host:1",)
     book.link("n2", "host:2")
-    book.dialling.on_listens(["host:3"], node_id("n2"))
+    book.listens("n2", "host:3")
     assert book.dials() == ["host:4"]
 
 
@@ -280,7 +284,7 @@ def test_to_make_room_what_led_nowhere_goes_first_and_then_the_oldest():
     assert "learnt:1" in known
     assert "learnt:6" not in known  # 2 to 5 are being called
     for number, address in enumerate(known):
-        book.dialling.on_listens([address], node_id(f"x{number}"))
+        book.listens(f"x{number}", address)
     book.dialling.learn(["new:2"], ())
     assert "learnt:1" not in known
 
@@ -313,7 +317,7 @@ def test_neighbor_cannot_claim_the_address_of_a_node_that_was_found_there():
     book.dials()
     book.down(book.up("a:1", "n1"), NOW)
     book.link("liar")
-    book.dialling.on_listens(["a:1"], node_id("liar"))
+    book.listens("liar", "a:1")
     assert book.dials(after(1)) == ["a:1"]
 
 
@@ -321,7 +325,7 @@ def test_neighbor_cannot_keep_us_from_the_seeds_by_claiming_one_after_the_other(
     book = Book(*hosts(4))
     book.link("liar")
     for address in hosts(4):
-        book.dialling.on_listens([address], node_id("liar"))
+        book.listens("liar", address)
     assert book.dials() == list(hosts(4))
 
 
@@ -413,6 +417,14 @@ def test_seeds_and_addresses_that_led_to_a_link_outlive_a_restart():
     again = book.again()
     assert again.dialling.seeds() == ["a:1"]
     assert again.dials() == ["a:1", "good:1"]
+
+
+def test_neighbors_that_only_called_are_called_after_a_restart():
+    book = Book()
+    book.dialling.learn(["caller:1", "referral:1"], ())
+    book.link("n1").listens = ("caller:1",)
+    book.listens("n1", "caller:1")
+    assert book.again().dials() == ["caller:1"]
 
 
 @pytest.mark.parametrize("static", [True, False])
