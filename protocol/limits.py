@@ -21,6 +21,7 @@ CHAIN_CERTIFICATES_MAX = 25  # root and 24 GMCs, as the original
 CHAIN_BYTES_MAX = 64 * 1024
 CERTIFICATE_BYTES_MAX = 4096  # ours are about 900 bytes; the rest is room for names of 4-byte characters
 CERTIFICATE_SHAPES_MAX = 256  # kept ready for writing, about 1 KiB each: lengths of names differ, little else
+CERTIFICATE_DATES_MAX = 256  # kept ready for writing: credentials of one call begin in one second
 SERIAL_BYTES_MAX = 20  # RFC 5280 4.1.2.2
 BACKDATING_S = 300  # a new certificate starts this much before its act, for clocks that lag (promise P7)
 DEFAULT_LIFE_S = 90 * 86_400

@@ -32,7 +32,12 @@ from protocol.credentials.keys import SEED_BYTES, SIGNATURE_BYTES, PrivateKey, P
 from protocol.credentials.roles import issues
 from protocol.errors import malformed
 from protocol.ids import AUTHORITY_BYTES
-from protocol.limits import CERTIFICATE_SHAPES_MAX, LEVEL_INVITING_MEMBER, SERIAL_BYTES_MAX
+from protocol.limits import (
+    CERTIFICATE_DATES_MAX,
+    CERTIFICATE_SHAPES_MAX,
+    LEVEL_INVITING_MEMBER,
+    SERIAL_BYTES_MAX,
+)
 from protocol.peer_time import Window
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -176,6 +181,7 @@ def find_untrusted_values(der: bytes) -> Values:
     )
 
 
+@lru_cache(maxsize=CERTIFICATE_DATES_MAX)
 def _date(seconds: int) -> bytes:
     """The DER of a date, header included: two digits for years before 2050, four from then on."""
     if seconds < _LONG_DATES_FROM:
