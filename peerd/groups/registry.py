@@ -155,7 +155,9 @@ class Registry:
     def nodes(self) -> Mapping[bytes, GroupNode]:
         """The groups that take links now, by authority (20 bytes)."""
         return {
-            authority: group.node for authority, group in self._open.items() if group.machine.dialling.online
+            authority: group.node
+            for authority, group in self._open.items()
+            if group.machine.dialling.wants(None)
         }
 
     def open_groups(self) -> list[OpenGroup]:
