@@ -107,7 +107,7 @@ class Summaries:
             node_id=machine.node_id.hex(),
             neighbors=neighbors,
             synchronized=bool(neighbors) and all(one.synchronized for one in neighbors),
-            members=sum(1 for pid in view.subjects() if view.current(pid, now.utc_s) is not None),
+            members=view.members_at(now.utc_s),
             acts=len(view),
             digest=digest.hex(),
             credential=own_credential(machine, name, now.utc_s),

@@ -141,6 +141,13 @@ class View:
         """The grant that a member goes by at a second UTC, or None for no member."""
         return min(self.holding(pid, at_s), key=Grant.rank, default=None)
 
+    def members_at(self, at_s: int) -> int:
+        """How many keys are members at a second UTC."""
+        return sum(
+            any(grant.act_id in self._ders and grant.window.holds(at_s) for grant in grants)
+            for grants in self._grants.values()
+        )
+
     def latest(self, pid: bytes) -> Grant | None:
         """The delivered grant that began last, valid now or not: what a renewal after expiry starts from."""
         return min(self.delivered(pid), key=lambda grant: (-grant.window.start, *grant.rank()), default=None)

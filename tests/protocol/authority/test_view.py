@@ -14,7 +14,7 @@ from protocol.authority.root import commitment_of
 from protocol.authority.view import View
 from protocol.ids import authority_of
 from protocol.peer_time import Window
-from tests.support.builders import GRC, Group
+from tests.support.builders import DAY, GRC, Group
 from tests.support.keys import named, peer_name
 from tests.support.strategies import CARRIED, PEOPLE, UNKNOWN_KINDS, Sample, Step, act_sets, build
 from tests.support.views import AT, told_by, view_of
@@ -83,6 +83,12 @@ def test_member_is_whose_grant_holds_and_whose_certificate_is_held(group):
     assert group.view.current(pid, bob.window.start - 1) is None
     assert group.view.current(pid, bob.window.end + 1) is None
     assert group.view.latest(pid) == bob
+
+
+@given(act_sets(), st.integers(-40, 400))
+def test_members_are_counted_as_they_are_found(sample: Sample, days):
+    view, at_s = view_of(sample.group.gid, sample.elements), AT + days * DAY
+    assert view.members_at(at_s) == sum(view.current(pid, at_s) is not None for pid in view.subjects())
 
 
 def test_grant_without_its_certificate_gives_nothing_and_displaces_nothing(group):
