@@ -353,3 +353,11 @@ class Node:
 def node_of(group: Group, name: str) -> Node:
     """A node of `name` that holds nothing of the group yet."""
     return Node(Members(group.gid, named(name).public), MemoryActSet())
+
+
+def fed(group: Group, name: str, batches: Iterable[Iterable[Element]], now: Moment = NOW) -> Node:
+    """A node of `name` to which these batches came, each over a link of its own."""
+    node = node_of(group, name)
+    for source, batch in enumerate(batches):
+        node.take(batch, source, now)
+    return node
