@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.bench_reconcile import KINDS, make_ids, measure
+from scripts.bench.engine import KINDS, make_ids, measure
 
 TEN_THOUSAND = make_ids(10_000)
 

@@ -1,6 +1,6 @@
 """What a reconciliation costs: bytes both ways, round trips and processor time, beside the bound for each.
 
-    python -m scripts.bench_reconcile [--million]
+    python -m scripts.bench.engine [--million]
 
 Two sets hold n ids in all and differ in d of them, half of these on either side: the newest ("recent", the
 usual case) or any ("spread", a long partition). Bytes are those of the engine's messages, transfers not

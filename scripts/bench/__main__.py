@@ -29,7 +29,7 @@ from protocol.credentials.names import name_of_key
 from protocol.machines.events import Issue
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
-from scripts import bench_reconcile
+from scripts.bench import engine
 
 BATCH = 256
 NODES = 5
@@ -63,7 +63,7 @@ def main() -> None:
     )
     show("daemons", daemons(sign))
     print("reconciliation, 10,000 elements, bytes of both directions without the elements")
-    print(bench_reconcile.table(bench_reconcile.run(sizes=(10_000,), differences=(0, 1, 100))))
+    print(engine.table(engine.run(sizes=(10_000,), differences=(0, 1, 100))))
 
 
 def show(title: str, rows: list[Row]) -> None:
