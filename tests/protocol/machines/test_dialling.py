@@ -437,6 +437,14 @@ def test_what_the_user_wants_of_links_outlives_a_restart_and_a_stop(static):
     assert not again.again().dialling.online
 
 
+def test_link_that_comes_up_while_the_daemon_stops_does_not_keep_the_next_one_offline():
+    book = Book("a:1")
+    book.dials()
+    book.dialling.on_stop()
+    book.found("a:1")
+    assert book.again().dials() == ["a:1"]
+
+
 # --- visits -----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,13 @@ from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.bundle import decode_untrusted_bundle
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.errors import Fault, RuleError
-from protocol.limits import HLC_AHEAD_MS_MAX, KNOWN_ADDRESSES_MAX, LINKS_MAX, MEMBERSHIP_RECHECK_MS
+from protocol.limits import (
+    DIGEST_DIFFERS_MS,
+    HLC_AHEAD_MS_MAX,
+    KNOWN_ADDRESSES_MAX,
+    LINKS_MAX,
+    MEMBERSHIP_RECHECK_MS,
+)
 from protocol.machines.events import (
     Adopt,
     Close,
@@ -20,6 +26,7 @@ from protocol.machines.events import (
     Input,
     Issue,
     Issued,
+    LinkDown,
     Notice,
     Output,
     Result,
@@ -154,6 +161,34 @@ def test_link_that_gives_way_to_another_is_told_as_ended(group):
     outputs = player.tell(link_up(2, "alice"))
     assert told(outputs) == ["neighbor-disconnected", "neighbor-connected"]
     assert player.neighbors() == [2]
+
+
+def test_session_of_a_link_that_gave_way_is_forgotten_with_it(group):
+    player = Player.of(group, "bob")
+    player.meet(1, "alice", "a:1")
+    player.hear(1, KeepAlive(99, OTHER_DIGEST))
+    player.tell(link_up(2, "alice", "a:1"))
+    assert said(player.at(DIGEST_DIFFERS_MS / 1000 + 1), 1) == []
+    assert player.machine.synchronize.busy == ()
+
+
+def test_address_whose_link_found_no_room_is_not_called_again_at_once(group):
+    player = Player.of(group, "bob")
+    for link in range(1, LINKS_MAX + 1):
+        player.meet(link, "alice", node=f"n{link}")
+    player.hear(1, Open((), ("a:1",), *player.machine.synchronize.summary()))
+    assert player.tell(link_up(99, "late", "a:1"))[0].reason == ByeReason.FULL
+    left = [LinkDown(link) for link in range(1, LINKS_MAX + 1)]
+    assert only(Dial, player.tell(*left)) == []
+    assert only(Dial, player.at(1)) == [Dial("a:1")]
+
+
+def test_only_the_first_open_begins_a_session_at_once(group):
+    player = Player.of(group, "bob")
+    player.meet(1, "alice", "a:1")
+    assert said(player.hear(1, Open((), (), 99, OTHER_DIGEST))) == []
+    player.tell(link_up(2, "carl", "c:1"))
+    assert [type(one) for one in said(player.hear(2, Open((), (), 99, OTHER_DIGEST)))] == [Reconcile]
 
 
 # --- what closes a link -----------------------------------------------------------------------------------

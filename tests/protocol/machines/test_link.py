@@ -141,6 +141,10 @@ def test_whom_the_user_named_alone_finds_room():
     assert links.on_up(link_up(100, "later"), SUMMARY, NOW, static=True)[0].reason == ByeReason.FULL  # type: ignore[union-attr]
 
 
+def test_dial_of_our_own_finds_no_room_either_unless_its_user_named_it():
+    assert full().on_up(link_up(99, "late", "late:1"), SUMMARY, NOW)[0].reason == ByeReason.FULL  # type: ignore[union-attr]
+
+
 def test_referrals_are_few_and_each_is_told_once():
     links = table()
     for number in range(1, REFERRALS_MAX + 4):

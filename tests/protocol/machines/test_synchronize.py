@@ -401,6 +401,23 @@ def test_end_of_a_quarantine_shortens_the_gap_and_never_lengthens_it(group):
     assert side.sync._partners[1].not_before_ms == last + 1000 + NOW.mono_ms + 2 * SESSION_GAP_MS_MIN
 
 
+def test_answerer_leaves_ten_seconds_before_it_begins_a_session_of_its_own(pair):
+    pair.open()
+    pair.deliver()
+    other = pair.sides[1]
+    other.summary(LIE, after(2))
+    assert other.sync.next_deadline() == NOW.mono_ms + SESSION_GAP_MS_MIN
+
+
+def test_session_that_brought_all_is_not_followed_by_another(pair):
+    """The side that was sent nothing hears no digest for a while; what it heard before the session is old."""
+    pair.open()
+    pair.deliver()
+    for side in pair.sides:
+        side.links[1].theirs = LIE
+        assert [type(message) for message in said(side.sync.on_tick(after(30)))] == []
+
+
 # --- rounds -----------------------------------------------------------------------------------------------
 
 
@@ -536,6 +553,16 @@ def test_element_that_was_dropped_meanwhile_is_left_out_and_the_last_frame_still
     pair.deliver()
     assert transfers(pair)[-1].last
     assert not any(side.sync.busy for side in pair.sides)
+
+
+def test_giver_who_has_lost_all_that_it_owed_says_so_with_an_empty_last_frame(group):
+    act = group.act("alice", Kind.RESIGN, {})
+    pair = Pair.of(group, group.elements, [one for one in group.elements if one is not act])
+    pair.open()
+    pair.sides[0].node.write(partial(_discard, act.id))
+    pair.deliver()
+    assert transfers(pair) == [Transfer(0, 0, (), True)]
+    assert pair.idle
 
 
 def _discard(element_id: bytes, store: ActSet) -> None:
