@@ -77,6 +77,20 @@ def test_a_node_that_comes_with_nothing_is_told_everything_once() -> None:
     assert world.figures.elements < 2 * held
 
 
+def test_a_long_transfer_over_a_narrow_link_is_one_session() -> None:
+    """It takes longer than the gap between sessions; neither side begins another meanwhile."""
+    world = gathered(6, 2, line=True)
+    for _ in range(60):
+        renew(world, world.creator, "n1")
+    world.network.weather.bytes_per_ms = 4
+    (late,) = world.admit(["late"], 3, only=True)
+    world.figures = type(world.figures)()
+    assert until(world, world.agreed, 2 * MINUTE) > 20 * SECOND
+    assert world.figures.frames["Reconcile"] < 8  # of one session: a few each way
+    assert late.up
+    settled(world)
+
+
 def test_idle_nodes_say_little() -> None:
     world = gathered(4, 6)
     settled(world)

@@ -11,7 +11,7 @@ import pytest
 from protocol.sim.scenario import FAULTS, Scenario, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENARIO = Scenario(nodes=7, seconds=40, acts=12, faults=tuple(FAULTS), withholders=1, babblers=1)
+SCENARIO = Scenario(nodes=6, seconds=20, acts=8, faults=tuple(FAULTS), withholders=1, babblers=1)
 RUN = f"""
 from protocol.sim.scenario import Scenario, simulate
 print(simulate(11, {SCENARIO!r}).trace)
