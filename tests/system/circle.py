@@ -25,7 +25,10 @@ class Circle:
     documents: dict[str, str] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Person:
-        return self.cast[name]
+        try:
+            return self.cast[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
     def keep_document(self, name: str, document: str) -> None:
         """Put an identity document into a file, where commands find it."""
