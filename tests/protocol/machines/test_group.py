@@ -16,6 +16,8 @@ from protocol.limits import (
     KNOWN_ADDRESSES_MAX,
     LINKS_MAX,
     MEMBERSHIP_RECHECK_MS,
+    SESSION_GAP_MS_MAX,
+    SESSION_GAP_MS_MIN,
 )
 from protocol.machines.events import (
     Adopt,
@@ -177,7 +179,7 @@ def test_address_whose_link_found_no_room_is_not_called_again_at_once(group):
     for link in range(1, LINKS_MAX + 1):
         player.meet(link, "alice", node=f"n{link}")
     player.hear(1, Open((), ("a:1",), *player.machine.synchronize.summary()))
-    assert player.tell(link_up(99, "late", "a:1"))[0].reason == ByeReason.FULL
+    assert [one.reason for one in only(Close, player.tell(link_up(99, "late", "a:1")))] == [ByeReason.FULL]
     left = [LinkDown(link) for link in range(1, LINKS_MAX + 1)]
     assert only(Dial, player.tell(*left)) == []
     assert only(Dial, player.at(1)) == [Dial("a:1")]
@@ -360,6 +362,19 @@ def test_act_ahead_of_the_clock_counts_when_its_time_comes(group):
     assert said(player.hear(1, news(act))) == []
     assert player.deadline() == after(7).mono_ms
     assert said(player.at(7), 2) == [news(act)]
+
+
+def test_end_of_a_quarantine_lets_sessions_try_again_soon(group):
+    """What hung on the act came in vain meanwhile, ever more rarely; now it may be admitted."""
+    player = Player.of(group, "bob")
+    player.meet(1, "alice")
+    partner = player.machine.synchronize._partners[1]
+    partner.gap_ms, partner.not_before_ms = SESSION_GAP_MS_MAX, after(300).mono_ms
+    player.hear(
+        1, news(group.act("alice", Kind.RESIGN, {}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000)))
+    )
+    player.at(7)
+    assert partner.not_before_ms == after(7).mono_ms + SESSION_GAP_MS_MIN
 
 
 # --- commands ---------------------------------------------------------------------------------------------
