@@ -131,3 +131,28 @@ STORE_WAL_PAGES_MAX = (
     1_000  # of 4 KiB in the log; beyond it they are moved into the database, as by SQLite itself
 )
 STORE_WAL_BYTES_MAX = 16 * 1024 * 1024  # a log that a long reader let grow is cut back to this
+
+# --- records (design section 6; protocol-study 4.2) ---------------------------------------------------------
+HEADER_BYTES_MAX = 8 * 1024  # attributes, and what surrounds them
+RECORD_TYPE_CHARACTERS_MAX = 64
+ATTRIBUTES_BYTES_MAX = 4 * 1024
+ATTRIBUTE_NAME_CHARACTERS_MAX = 40
+BODY_BYTES_MAX = 1024 * 1024
+BODY_FLOODED_BYTES_MAX = 256  # a larger one is announced by its header and pulled
+BODY_TRANSFERRED_BYTES_MAX = 16 * 1024  # a larger one is pulled after the session, in pieces
+PIECE_BYTES_MAX = 64 * 1024
+EXPIRING_LIFE_S_MAX = 90 * 86_400
+HEADER_LIFE_S = 90 * 86_400  # a header of the expiring class is kept for this long after its hlc
+OTHER_AUTHORS_MAX = 4  # besides the creator, whose best versions of a record are kept
+RECORDS_QUARANTINED_MAX = 1000
+RECORDS_QUARANTINED_BYTES_MAX = 1024 * 1024
+RECORDS_HELD_MAX = 1024
+RECORDS_HELD_BYTES_MAX = 1024 * 1024
+RECORDS_ASIDE_MAX = 10_000
+RECORDS_ASIDE_BYTES_MAX = 64 * 1024 * 1024
+RECORDS_ASIDE_S_MAX = 30 * 86_400
+QUOTA_IDS = 100_000  # of one creator, unless the group's properties say otherwise
+QUOTA_BYTES = 256 * 1024 * 1024
+SETTLED_S = 15  # what is younger may still be under way, and does not count for the digest
+MARK_S = 16  # the digest covers records up to a multiple of this
+CLOCK_DIFFERENCE_MS_MAX = 5 * 60 * 1000
