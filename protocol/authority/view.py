@@ -32,6 +32,21 @@ class Head:
     hlc: int
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One revocation as records see it: by which rule it lets a version stand that was written under the
+    grant it hits.
+
+    `rule` is "drop", "time" (versions not later than `hlc` stand) or "manifest" (those in the list whose hash
+    is `manifest` stand); `act_id` is the revocation.
+    """
+
+    rule: str
+    manifest: bytes | None
+    hlc: int
+    act_id: bytes
+
+
 @dataclass(slots=True)
 class View:
     """The outcome of evaluating a set of acts of the group `gid`."""
@@ -124,6 +139,12 @@ class View:
     def is_effective(self, act_id: bytes) -> bool:
         """Whether an act is admitted and effective."""
         return self._effective.get(act_id, False)
+
+    def data_hits(self, cred: bytes) -> tuple[Hit, ...] | None:
+        """The revocations that records written under a grant have to pass; None when the grant gives nothing,
+        so that they are void whatever they are.
+        """
+        return () if self.is_effective(cred) else None
 
     def live_grants(self, pid: bytes) -> list[Grant]:
         """Every live grant to a key, delivered or not, in no particular order."""

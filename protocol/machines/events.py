@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
 from protocol.authority.issuing import IssueRequest
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.wire.messages import Message
+
+if TYPE_CHECKING:
+    from protocol.records.attributes import Attribute
+    from protocol.records.record import RecordItem
 
 LinkId = int
 
@@ -54,13 +58,14 @@ class LinkDown:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message on a member link; `elements` are those inside it, decoded, and every signature of theirs has
-    been verified.
+    """A message on a member link; `elements` and `records` are those inside it, decoded, and every signature
+    of theirs has been verified.
     """
 
     link: LinkId
     message: Message
     elements: tuple[Element, ...] = ()
+    records: tuple[RecordItem, ...] = ()
 
 
 class DialOutcome(StrEnum):
@@ -125,6 +130,49 @@ class SetProperties:
 
 
 @dataclass(frozen=True, slots=True)
+class AddRecord:
+    """A user wants a new record. `expires` is seconds UTC, None for a durable one; `auto_refresh` lets this
+    daemon renew an expiring one as long as it lives.
+    """
+
+    record_type: str
+    attributes: tuple[Attribute, ...]
+    body: bytes = field(repr=False)
+    expires: int | None = None
+    auto_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRecord:
+    """A user wants a record changed; what is None stays. `if_version`: only if this version (32 bytes) is the
+    one shown.
+    """
+
+    record_id: bytes
+    attributes: tuple[Attribute, ...] | None = None
+    body: bytes | None = field(default=None, repr=False)
+    expires: int | None = None
+    auto_refresh: bool | None = None
+    if_version: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRecord:
+    """A user wants a record deleted; `if_version` as in `UpdateRecord`."""
+
+    record_id: bytes
+    if_version: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A part of an export: decoded, and every signature verified; judged as if a neighbor had sent it."""
+
+    elements: tuple[Element, ...]
+    records: tuple[RecordItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Nothing happened but the time; sent at `next_deadline()`."""
 
@@ -140,6 +188,10 @@ Input = (
     | Stop
     | Issue
     | SetProperties
+    | AddRecord
+    | UpdateRecord
+    | DeleteRecord
+    | Import
     | Tick
 )
 
@@ -191,7 +243,15 @@ class Result:
     value: object
 
 
-Output = Send | Close | Dial | Notice | Result
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """A version that this node wrote is durable on so many neighbors."""
+
+    version_id: bytes
+    neighbors: int
+
+
+Output = Send | Close | Dial | Notice | Result | Replicated
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +260,20 @@ class Issued:
 
     grant_id: bytes
     bundle: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write that is durable here: the record's id (16 bytes) and the version's (32)."""
+
+    record_id: bytes
+    version_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a part of an export brought: how much of it was new, and how much was not acceptable."""
+
+    elements: int
+    records: int
+    refused: int
