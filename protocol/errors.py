@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "identity-deleted": Rule("The identity was deleted", "PEER_E_IDENTITY_DELETED", 0x806320A0),
     "identity-not-found": Rule("No such identity is known", "PEER_E_IDENTITY_NOT_FOUND", 0x80630501),
     "invalid-argument": Rule("An argument is not acceptable", "E_INVALIDARG", 0x80070057),
+    "invalid-attributes": Rule("The attributes are not acceptable", "PEER_E_INVALID_ATTRIBUTES", 0x80630602),
     "invalid-classifier": Rule("The classifier is not acceptable", "PEER_E_INVALID_CLASSIFIER", 0x80632060),
     "invalid-credential": Rule("The credential is not acceptable", "PEER_E_INVALID_CREDENTIAL", 0x80632082),
     "invalid-credential-info": Rule(
