@@ -22,7 +22,7 @@ from protocol.authority.view import Hit
 from protocol.credentials.roles import ADMIN
 from protocol.limits import CONTACT_BYTES_MAX, EXPIRING_LIFE_S_MAX
 from protocol.records.record import Header, id_is_of_creator
-from protocol.records.reserved import CONTACT, EMPTY_MANIFEST
+from protocol.records.reserved import CONTACT_TYPE, EMPTY_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +154,18 @@ def deleted_has_no_attributes(case: Case) -> str | None:
 def contact_is_its_creators(case: Case) -> str | None:
     """Nobody tells where somebody else is reached."""
     header = case.header
-    fits = header.type != CONTACT or header.author == header.creator
+    fits = header.type != CONTACT_TYPE or header.author == header.creator
     return None if fits else "contact_is_its_creators"
 
 
 def contact_is_expiring(case: Case) -> str | None:
     """What nobody renews is forgotten."""
-    return "contact_is_expiring" if case.header.type == CONTACT and case.header.durable else None
+    return "contact_is_expiring" if case.header.type == CONTACT_TYPE and case.header.durable else None
 
 
 def contact_is_small(case: Case) -> str | None:
     """Every node keeps everybody's."""
-    large = case.header.type == CONTACT and case.header.size > CONTACT_BYTES_MAX
+    large = case.header.type == CONTACT_TYPE and case.header.size > CONTACT_BYTES_MAX
     return "contact_is_small" if large else None
 
 

@@ -31,9 +31,9 @@ from protocol.limits import (
 from protocol.records.record import TYPE_PATTERN
 
 RESERVED_PREFIX = "peerd."
-CONTACT = "peerd.contact"
-MANIFEST = "peerd.manifest"
-KNOWN_RESERVED_TYPES = frozenset({CONTACT, MANIFEST})
+CONTACT_TYPE = "peerd.contact"
+MANIFEST_TYPE = "peerd.manifest"
+KNOWN_RESERVED_TYPES = frozenset({CONTACT_TYPE, MANIFEST_TYPE})
 # windows-grouping.md 2.11: Membership, Security Properties, Graph Info, Signature, Contact, Presence.
 WINDOWS_RESERVED_TYPES = frozenset(
     f"{first}-0000-0000-0000-000000000000"
