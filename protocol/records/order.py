@@ -42,9 +42,9 @@ def order_key(version: Ordered) -> OrderKey:
     return (version.hlc, version.author, version.id)
 
 
-def winner(versions: Iterable[V]) -> V | None:
-    """The version that counts, or None for none."""
-    return max(versions, key=order_key, default=None)
+def winner(versions: Iterable[V]) -> V:
+    """The version that counts, of at least one."""
+    return max(versions, key=order_key)
 
 
 def kept(versions: Iterable[V], creator: bytes) -> list[V]:

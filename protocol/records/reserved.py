@@ -113,11 +113,13 @@ def encode_manifest(version_ids: Iterable[bytes]) -> bytes:
     return b"".join(ids)
 
 
-def manifest_ids(body: bytes) -> frozenset[bytes]:
-    """The versions that a manifest lists. Raises: RemoteProtocolError, and nothing else."""
+def manifest_ids(body: bytes) -> frozenset[bytes] | None:
+    """The versions that a manifest lists, or None when these bytes are no manifest: then no version is in it,
+    on any node.
+    """
     if len(body) > BODY_BYTES_MAX or len(body) % 32:
-        raise malformed("a manifest is a list of 32-byte ids")
+        return None
     ids = split_ids(body)
     if any(before >= after for before, after in pairwise(ids)):
-        raise malformed("the ids of a manifest must ascend, each once")
+        return None
     return frozenset(ids)
