@@ -112,7 +112,7 @@ def neighbor(machine: GroupMachine, link: Link, now: Moment) -> schema.Neighbor:
         peer_name=str(grant.peer_name) if grant is not None else link.key.authority,
         address=link.reached_at or "",
         outgoing=link.dialled,
-        synchronized=link.theirs == machine.synchronize.summary(),
+        synchronized=machine.synchronize.in_step(link),
         since=time_at_ms(now.utc_ms - (now.mono_ms - link.since_ms)),
     )
 

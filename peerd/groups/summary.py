@@ -92,7 +92,7 @@ class Summaries:
     def _read(self, opened: OpenGroup) -> schema.Group:
         machine, name, now = opened.machine, opened.entry.group_name, self._now()
         view = machine.members.view
-        digest = machine.synchronize.summary()[1]
+        digest = machine.synchronize.summary().digest
         neighbors = [neighbor(machine, link, now) for link in machine.links]
         return schema.Group(
             group=name,

@@ -55,7 +55,7 @@ from protocol.machines.events import (
     Tick,
 )
 from protocol.machines.issue import Issuing
-from protocol.machines.link import Link, Links
+from protocol.machines.link import Link, Links, Summary
 from protocol.machines.members import Intake, Members
 from protocol.machines.synchronize import Synchronize
 from protocol.peer_time import Moment
@@ -200,13 +200,11 @@ class GroupMachine:
                 link.listens = listens
                 self.dialling.learn((*listens, *referrals), self.links.listens)
                 self.dialling.on_listens(listens, link.node_id, store)
-                outputs += self.links.introduce(link, self.synchronize.summary())
+                outputs += self.links.introduce(link, self.synchronize.summary(), now)
                 first = link.theirs is None
-                outputs += self.synchronize.on_summary(
-                    link, (event.message.count, event.message.digest), first, now
-                )
-            case KeepAlive(count=count, digest=digest):
-                outputs += self.synchronize.on_summary(link, (count, digest), False, now)
+                outputs += self.synchronize.on_summary(link, Summary.told_by(event.message), first, now)
+            case KeepAlive():
+                outputs += self.synchronize.on_summary(link, Summary.told_by(event.message), False, now)
             case News():
                 self._absorb(
                     self.members.take(event.elements, link.id, now, store), link.id, now, store, outputs

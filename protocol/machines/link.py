@@ -32,9 +32,36 @@ from protocol.limits import (
 )
 from protocol.machines.events import Close, LinkId, LinkUp, Output, Send
 from protocol.peer_time import Moment
-from protocol.wire.messages import Bye, ByeReason, KeepAlive, Message, Open
+from protocol.wire.messages import TIME_MS_MAX, Bye, ByeReason, DataSummary, KeepAlive, Message, Open
 
-Summary = tuple[int, bytes]  # count and digest (16 bytes) of a set
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one side tells of its sets: count and digest (16 bytes) of AUTH, and the settled part of DATA."""
+
+    count: int
+    digest: bytes
+    data: DataSummary
+
+    @classmethod
+    def told_by(cls, message: Open | KeepAlive) -> Summary:
+        """What a neighbor told."""
+        return cls(message.count, message.digest, message.data)
+
+
+def opening(listens: tuple[str, ...], referrals: tuple[str, ...], summary: Summary, now: Moment) -> Open:
+    """What is said first on a link."""
+    return Open(listens, referrals, summary.count, summary.digest, _clock(now), summary.data)
+
+
+def alive(summary: Summary, now: Moment) -> KeepAlive:
+    """What is said when there is nothing else to say."""
+    return KeepAlive(summary.count, summary.digest, _clock(now), summary.data)
+
+
+def _clock(now: Moment) -> int:
+    """This node's clock, as far as a message can tell it."""
+    return min(max(now.utc_ms, 0), TIME_MS_MAX)
 
 
 @dataclass(slots=True)
@@ -112,7 +139,7 @@ class Links:
             said_ms=now.mono_ms,
             heard_ms=now.mono_ms,
         )
-        return [*closed, Send(event.link, Open(self.listens, referrals, *summary))]
+        return [*closed, Send(event.link, opening(self.listens, referrals, summary, now))]
 
     def _displaces(self, event: LinkUp, twin: Link) -> bool:
         """Whether the new one of two links between the same nodes stays."""
@@ -163,15 +190,15 @@ class Links:
         )
         return tuple(reached)[:REFERRALS_MAX]
 
-    def introduce(self, newcomer: Link, summary: Summary) -> list[Output]:
+    def introduce(self, newcomer: Link, summary: Summary, now: Moment) -> list[Output]:
         """Tell the other neighbors where a new one listens, once: nodes that came at the same time would
         never hear of each other, and be parted when this one ends.
         """
         if newcomer.introduced or not newcomer.listens:
             return []
         newcomer.introduced = True
-        opening = Open(self.listens, newcomer.listens, *summary)
-        return [Send(link.id, opening) for link in self._links.values() if link is not newcomer]
+        message = opening(self.listens, newcomer.listens, summary, now)
+        return [Send(link.id, message) for link in self._links.values() if link is not newcomer]
 
     def on_tick(self, summary: Summary, now: Moment) -> list[Output]:
         """Keep the living alive, and drop the dead."""
@@ -182,7 +209,7 @@ class Links:
             elif now.mono_ms - link.said_ms >= KEEPALIVE_MS or (
                 link.untold and now.mono_ms >= self._quiet_ms
             ):
-                outputs.append(Send(link.id, KeepAlive(*summary)))
+                outputs.append(Send(link.id, alive(summary, now)))
         return outputs
 
     def note_rechecked(self, now: Moment) -> None:

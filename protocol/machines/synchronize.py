@@ -30,6 +30,7 @@ from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import tagged_hash
 from protocol.limits import (
     ANTI_ENTROPY_MS,
+    DIGEST_BYTES,
     DIGEST_DIFFERS_MS,
     ELEMENTS_PER_FRAME_MAX,
     RECONCILE_S_MAX,
@@ -39,11 +40,11 @@ from protocol.limits import (
 )
 from protocol.machines.events import LinkId, Output, Send
 from protocol.machines.flood import in_frames
-from protocol.machines.link import Link, Summary
+from protocol.machines.link import Link, Summary, alive
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.machines.reconcile import Reconciliation
 from protocol.peer_time import Moment
-from protocol.wire.messages import KeepAlive, Reconcile, Taken, Transfer
+from protocol.wire.messages import DataSummary, Namespace, Reconcile, Taken, Transfer
 
 _KEY_TAG = "peerd/reconcile-key/1"
 _NAMESPACE = b"auth"
@@ -93,7 +94,11 @@ class Synchronize:
 
     def summary(self) -> Summary:
         """Count and digest of the set."""
-        return len(self._ids), self._ids.digest()
+        return Summary(len(self._ids), self._ids.digest(), DataSummary(0, 0, 0, bytes(DIGEST_BYTES)))
+
+    def in_step(self, link: Link) -> bool:
+        """Whether a neighbor has told that it holds what is here."""
+        return link.theirs is not None and link.theirs == self.summary()
 
     def on_up(self, link: Link) -> None:
         """A neighbor came. Session numbers of the two sides never meet: even for the side that dialled."""
@@ -155,7 +160,7 @@ class Synchronize:
         partner.gap_ms = min(SESSION_GAP_MS_MAX, partner.gap_ms * 2)
         engine = Reconciliation(self._ids, _key(link, number), initiator=True)
         partner.session = _Session(number, engine, link.dialled, _deadline(now), round=1)
-        return [Send(link.id, Reconcile(number, 0, engine.open(), False))]
+        return [Send(link.id, Reconcile(Namespace.AUTH, 0, number, 0, engine.open(), False))]
 
     def on_tick(self, now: Moment) -> list[Output]:
         """Begin the sessions that are due, and forget those in which nothing moves."""
@@ -183,7 +188,7 @@ class Synchronize:
         )
         if first or not self._partners:
             return []
-        return [Send(self._rng.choice(tuple(self._partners)), KeepAlive(*self.summary()))]
+        return [Send(self._rng.choice(tuple(self._partners)), alive(self.summary(), now))]
 
     def next_deadline(self) -> int | None:
         """When `on_tick` next has something to do."""
@@ -214,7 +219,10 @@ class Synchronize:
         outputs: list[Output] = []
         if step.payload is not None:
             outputs.append(
-                Send(link.id, Reconcile(session.number, session.round + 1, step.payload, step.done))
+                Send(
+                    link.id,
+                    Reconcile(Namespace.AUTH, 0, session.number, session.round + 1, step.payload, step.done),
+                )
             )
             session.round += 2
         if step.done:
@@ -255,7 +263,9 @@ class Synchronize:
             outputs.append(
                 Send(
                     partner.link.id,
-                    Transfer(session.number, session.next_frame, tuple(part), not session.queue),
+                    Transfer(
+                        Namespace.AUTH, session.number, session.next_frame, tuple(part), not session.queue
+                    ),
                 )
             )
             owes_last = False
@@ -278,7 +288,7 @@ class Synchronize:
             partner.gap_ms = SESSION_GAP_MS_MIN
         outputs: list[Output] = [Send(link.id, Taken(message.session, message.number))]
         if message.last:
-            outputs.append(Send(link.id, KeepAlive(*self.summary())))
+            outputs.append(Send(link.id, alive(self.summary(), now)))
         session = partner.session
         if session is not None and session.number == message.session:
             session.deadline_ms = _deadline(now)

@@ -48,7 +48,8 @@ def check_always(world: World) -> None:
     """All that must hold at any moment."""
     for node in world.honest():
         check_bounds(node)
-        state = (node.life, *node.machine.synchronize.summary())
+        summary = node.machine.synchronize.summary()
+        state = (node.life, summary.count, summary.digest)
         if world.checked.get(node.name) != state:
             check_set(node)
             world.checked[node.name] = state

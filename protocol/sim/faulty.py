@@ -28,9 +28,11 @@ from protocol.sim.node import Node
 from protocol.wire.messages import (
     Bye,
     ByeReason,
+    DataSummary,
     Finish,
     KeepAlive,
     Message,
+    Namespace,
     News,
     Open,
     Reconcile,
@@ -98,9 +100,13 @@ def _out_of_turn(node: Node, rng: random.Random) -> bytes:
 def _opens(node: Node, rng: random.Random) -> bytes:
     """Another Open, with a digest and addresses that are not true."""
     places = tuple(f"nowhere{rng.randrange(1_000)}:1" for _ in range(REFERRALS_MAX))
-    return encode_message(
-        Open(places[:LISTEN_ADDRESSES_MAX], places, rng.randrange(1_000), rng.randbytes(DIGEST_BYTES))
-    )
+    return encode_message(Open(places[:LISTEN_ADDRESSES_MAX], places, *_untrue(rng)))
+
+
+def _untrue(rng: random.Random) -> tuple[int, bytes, int, DataSummary]:
+    """Sets and a clock as they are nowhere."""
+    data = DataSummary(rng.randrange(2**20), rng.randrange(2**32), 7, rng.randbytes(DIGEST_BYTES))
+    return rng.randrange(1_000), rng.randbytes(DIGEST_BYTES), rng.randrange(2**48), data
 
 
 def _orphan(node: Node, rng: random.Random) -> bytes:
@@ -127,7 +133,7 @@ def _future(node: Node, rng: random.Random) -> bytes:
 
 
 def _digest(node: Node, rng: random.Random) -> bytes:
-    return encode_message(KeepAlive(rng.randrange(1_000), rng.randbytes(DIGEST_BYTES)))
+    return encode_message(KeepAlive(*_untrue(rng)))
 
 
 def _wants(node: Node, rng: random.Random) -> bytes:
@@ -136,7 +142,16 @@ def _wants(node: Node, rng: random.Random) -> bytes:
 
 
 def _session(node: Node, rng: random.Random) -> bytes:
-    return encode_message(Reconcile(rng.randrange(100), 0, rng.randbytes(rng.randint(0, 60)), False))
+    return encode_message(
+        Reconcile(
+            rng.choice(list(Namespace)),
+            rng.randrange(2**32),
+            rng.randrange(100),
+            0,
+            rng.randbytes(rng.randint(0, 60)),
+            False,
+        )
+    )
 
 
 def _credit(node: Node, rng: random.Random) -> bytes:
@@ -144,7 +159,9 @@ def _credit(node: Node, rng: random.Random) -> bytes:
 
 
 def _transfer(node: Node, rng: random.Random) -> bytes:
-    return encode_message(Transfer(rng.randrange(100), rng.randrange(4), (), True))
+    return encode_message(
+        Transfer(rng.choice(list(Namespace)), rng.randrange(100), rng.randrange(4), (), True)
+    )
 
 
 def _referrals(node: Node, rng: random.Random) -> bytes:

@@ -23,15 +23,21 @@ from protocol.ids import ACT_ID_BYTES, NODE_ID_BYTES
 from protocol.limits import (
     ACT_BYTES_MAX,
     ADDRESS_CHARACTERS_MAX,
+    BODY_BYTES_MAX,
     BUNDLE_BYTES_MAX,
     DIGEST_BYTES,
     ELEMENTS_PER_FRAME_MAX,
     FRAME_BYTES_MAX_MEMBER,
+    GOT_IDS_MAX,
     LISTEN_ADDRESSES_MAX,
     NOTHING_FRAME_BYTES,
+    PIECE_BYTES_MAX,
+    RECENT_IDS_MAX,
     RECONCILE_MESSAGES_MAX,
     RECONCILE_PAYLOAD_BYTES_MAX,
+    RECORD_ITEM_BYTES_MAX,
     REFERRALS_MAX,
+    SHORT_ID_BYTES,
     VERSIONS_MAX,
     WANTED_IDS_MAX,
 )
@@ -40,6 +46,10 @@ from protocol.wire.framing import LENGTH_BYTES
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 SELECTOR_BYTES = 16
+VERSION_ID_BYTES = 32
+BODY_HASH_BYTES = 32
+TIME_MS_MAX = 2**48 - 1  # what an hlc can say, the year 10889
+SECOND_MAX = TIME_MS_MAX // 1000
 
 _NOTHING_CODE = 3
 # From 256 bytes on the padding's own length takes 3 bytes, so any such padding measures what surrounds it.
@@ -72,6 +82,27 @@ ReconcileBytes: TypeAlias = Annotated[bytes, Meta(max_length=RECONCILE_PAYLOAD_B
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=_U32_MAX)]
 IdBytes: TypeAlias = Annotated[bytes, Meta(min_length=ACT_ID_BYTES, max_length=ACT_ID_BYTES * WANTED_IDS_MAX)]
 ReasonCode: TypeAlias = Annotated[int, Meta(ge=0, le=255)]
+Millis: TypeAlias = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]  # since 1970 UTC
+Second: TypeAlias = Annotated[int, Meta(ge=0, le=SECOND_MAX)]  # since 1970 UTC
+Item: TypeAlias = Annotated[bytes, Meta(min_length=1, max_length=RECORD_ITEM_BYTES_MAX)]
+Items: TypeAlias = Annotated[tuple[Item, ...], Meta(max_length=ELEMENTS_PER_FRAME_MAX)]
+VersionIds: TypeAlias = Annotated[
+    bytes, Meta(min_length=VERSION_ID_BYTES, max_length=VERSION_ID_BYTES * GOT_IDS_MAX)
+]
+BodyHash: TypeAlias = Annotated[bytes, Meta(min_length=BODY_HASH_BYTES, max_length=BODY_HASH_BYTES)]
+BodySize: TypeAlias = Annotated[int, Meta(ge=0, le=BODY_BYTES_MAX)]
+PieceBytes: TypeAlias = Annotated[bytes, Meta(max_length=PIECE_BYTES_MAX)]
+ShortIds: TypeAlias = Annotated[bytes, Meta(max_length=SHORT_ID_BYTES * RECENT_IDS_MAX)]
+Bitmap: TypeAlias = Annotated[bytes, Meta(max_length=RECENT_IDS_MAX // 8)]
+RecentStep: TypeAlias = Annotated[int, Meta(ge=0, le=2)]
+
+
+class Namespace(IntEnum):
+    """The replicated sets, in the order in which they are reconciled."""
+
+    AUTH = 0
+    DURABLE = 1  # versions of durable records
+    EXPIRING = 2  # versions of expiring records, from a horizon on
 
 
 class ByeReason(IntEnum):
@@ -126,22 +157,39 @@ class Finish(Struct, frozen=True):
     newer: BundleBytes
 
 
+class DataSummary(Struct, frozen=True):
+    """Inside `Open` and `KeepAlive`: count and digest of the settled part of my DATA, both classes together.
+
+    Settled are the ids whose second (of the version's hlc) is before `mark`; of the expiring class, those
+    from `horizon` on. Two summaries can be compared when both seconds are equal.
+    """
+
+    horizon: Second
+    mark: Second
+    count: Count
+    digest: Digest
+
+
 class Open(Struct, frozen=True):
-    """Both, first on a member link: where I listen, whom else to try, count and digest of my AUTH set. It may
-    come again, with others to try.
+    """Both, first on a member link: where I listen, whom else to try, count and digest of my AUTH set, my
+    clock, and my DATA. It may come again, with others to try.
     """
 
     listens: Listens
     referrals: Referrals
     count: Count
     digest: Digest
+    time: Millis
+    data: DataSummary
 
 
 class KeepAlive(Struct, frozen=True):
-    """Both, at intervals: still here, and this is my AUTH set."""
+    """Both, at intervals: still here, and these are my sets and my clock."""
 
     count: Count
     digest: Digest
+    time: Millis
+    data: DataSummary
 
 
 class News(Struct, frozen=True):
@@ -151,8 +199,13 @@ class News(Struct, frozen=True):
 
 
 class Reconcile(Struct, frozen=True):
-    """Both: one message of a reconciliation; `payload` is the engine's (protocol.machines.reconcile)."""
+    """Both: one message of a reconciliation; `payload` is the engine's (protocol.machines.reconcile).
 
+    Ids older than `horizon` are outside of the session: the sender's own horizon in EXPIRING, else 0.
+    """
+
+    namespace: Namespace
+    horizon: Second
     session: Session
     round: Round
     payload: ReconcileBytes
@@ -160,8 +213,11 @@ class Reconcile(Struct, frozen=True):
 
 
 class Transfer(Struct, frozen=True):
-    """Both: elements that a reconciliation found missing, parents first; numbered from 0 in a session."""
+    """Both: what a session found missing, numbered from 0: in AUTH elements, parents first, else versions of
+    records (items as in `Records`).
+    """
 
+    namespace: Namespace
     session: Session
     number: Number
     elements: Elements
@@ -193,6 +249,61 @@ class Bye(Struct, frozen=True):
     referrals: Referrals
 
 
+class Records(Struct, frozen=True):
+    """Both: versions of records that the other side may not have. `ask`: say `Got` once they are durable."""
+
+    items: Items
+    ask: bool
+
+
+class Got(Struct, frozen=True):
+    """Both: these versions (ids of 32 bytes each) are durable here."""
+
+    ids: VersionIds
+
+    def __post_init__(self) -> None:
+        """Whole ids only."""
+        if len(self.ids) % VERSION_ID_BYTES:
+            raise ValueError("not a whole number of ids")
+
+
+class WantBody(Struct, frozen=True):
+    """Both: send me this body from `offset` on, one piece of it."""
+
+    hash: BodyHash
+    offset: BodySize
+
+
+class Piece(Struct, frozen=True):
+    """Both: part of a body of `size` bytes. Size 0: I do not have it."""
+
+    hash: BodyHash
+    offset: BodySize
+    size: BodySize
+    data: PieceBytes
+
+    def __post_init__(self) -> None:
+        """Inside the body, and something of it, unless there is none."""
+        if self.offset + len(self.data) > self.size or (self.size and not self.data):
+            raise ValueError("not a piece of its body")
+
+
+class Recent(Struct, frozen=True):
+    """Both: short ids (8 bytes each) of what arrived here since we last agreed, in step 0 and 1; which of the
+    other side's I want, bit by bit from the highest of the first byte, in step 1 and 2.
+    """
+
+    session: Session
+    step: RecentStep
+    ids: ShortIds
+    wanted: Bitmap
+
+    def __post_init__(self) -> None:
+        """Whole ids only."""
+        if len(self.ids) % SHORT_ID_BYTES:
+            raise ValueError("not a whole number of ids")
+
+
 NOTHING = Nothing(bytes(NOTHING_PADDING_BYTES))
 
 Message: TypeAlias = (
@@ -209,6 +320,11 @@ Message: TypeAlias = (
     | Taken
     | Want
     | Bye
+    | Records
+    | Got
+    | WantBody
+    | Piece
+    | Recent
 )
 
 KINDS: dict[int, type[Message]] = {
@@ -225,6 +341,11 @@ KINDS: dict[int, type[Message]] = {
     21: Taken,
     22: Want,
     23: Bye,
+    24: Records,
+    25: Got,
+    26: WantBody,
+    27: Piece,
+    28: Recent,
 }
 _CODES: dict[type[Message], int] = {kind: code for code, kind in KINDS.items()}
 

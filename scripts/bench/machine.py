@@ -28,7 +28,14 @@ from protocol.machines.events import Issue, LinkUp, Received
 from protocol.machines.flood import in_frames
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
-from protocol.wire.messages import Open, Transfer, decode_untrusted_message, encode_message
+from protocol.wire.messages import (
+    DataSummary,
+    Namespace,
+    Open,
+    Transfer,
+    decode_untrusted_message,
+    encode_message,
+)
 from scripts.bench.figures import Bound, Row, Spent, per_second
 
 BATCH = 256
@@ -127,7 +134,7 @@ class Receiver:
         self.store.begin()
         for event in (
             LinkUp(_LINK, neighbor, bytes(16), None, bundle, bytes(32)),
-            Received(_LINK, Open((), (), 0, bytes(16))),
+            Received(_LINK, Open((), (), 0, bytes(16), 0, DataSummary(0, 0, 0, bytes(16)))),
         ):
             self.machine.handle(event, now(), self.store)
         self.store.commit()
@@ -158,7 +165,9 @@ class Receiver:
 def _frames(raws: Sequence[bytes]) -> list[bytes]:
     """Elements as a neighbor sends them, about 64 KiB at a time."""
     parts = [tuple(part) for part in in_frames(raws)]
-    return [encode_message(Transfer(0, number, part, False)) for number, part in enumerate(parts)]
+    return [
+        encode_message(Transfer(Namespace.AUTH, 0, number, part, False)) for number, part in enumerate(parts)
+    ]
 
 
 def _receiving_rows(count: int, receiver: Receiver, bound: Bound) -> list[Row]:

@@ -205,7 +205,7 @@ class Node:
     def digest(self, group: str) -> bytes:
         """The digest of its set of acts."""
         opened = self.opened(group)
-        return b"" if opened is None else opened.machine.synchronize.summary()[1]
+        return b"" if opened is None else opened.machine.synchronize.summary().digest
 
     def on_disk(self) -> dict[str, list[tuple[object, ...]]]:
         """Every row of every database of its home, and every other file: what a refusal must not change."""

@@ -16,6 +16,7 @@ from protocol.codec import encode
 from protocol.limits import FRAME_BYTES_MAX_STRANGER, HANDSHAKE_MS_MAX
 from protocol.wire.framing import frame
 from protocol.wire.messages import Finish, Hello, KeepAlive, Prove, encode_message
+from tests.support.builders import NO_DATA
 from tests.system.circle import Circle, circle_of, same_links
 from tests.system.durable import fetch, stranger
 from tests.system.raw import RawPeer, admitted, call, hello, tcp
@@ -64,7 +65,7 @@ STRANGE_FRAMES: dict[str, Callable[[RawPeer, str], bytes]] = {
     "an unknown message": lambda peer, group: frame(encode([99, {}])),
     "a field too long": lambda peer, group: frame(encode([1, {"versions": [1], "selector": bytes(17)}])),
     "a proof at once": lambda peer, group: frame(encode_message(a_proof())),
-    "a member's message": lambda peer, group: frame(encode_message(KeepAlive(0, bytes(16)))),
+    "a member's message": lambda peer, group: frame(encode_message(KeepAlive(0, bytes(16), 0, NO_DATA))),
     "the last message first": lambda peer, group: frame(encode_message(Finish(b""))),
     "hello twice": lambda peer, group: 2 * frame(encode_message(hello(group, peer.exporter))),
     "hello, then noise": lambda peer, group: (

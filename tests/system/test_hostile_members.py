@@ -21,13 +21,14 @@ from protocol.wire.messages import (
     Hello,
     KeepAlive,
     Message,
+    Namespace,
     News,
     Open,
     Reconcile,
     Want,
     encode_message,
 )
-from tests.support.builders import Group
+from tests.support.builders import NO_DATA, Group
 from tests.system.circle import Circle, circle_of
 from tests.system.durable import fetch, stranger
 from tests.system.raw import admitted, member
@@ -107,7 +108,7 @@ MISDEEDS: dict[str, tuple[Callable[[Traitor], bytes], Fault]] = {
         Fault.INVALID_ELEMENT,
     ),
     "a reconciliation of noise": (
-        lambda _: frame(encode_message(Reconcile(2, 0, b"\xff" * 100, False))),
+        lambda _: frame(encode_message(Reconcile(Namespace.AUTH, 0, 2, 0, b"\xff" * 100, False))),
         Fault.MALFORMED,
     ),
 }
@@ -121,7 +122,7 @@ def test_a_member_that_misbehaves_is_told_why_and_let_go(
     say, fault = MISDEEDS[misdeed]
     with member(circle.alice.address, circle.group, traitor.key) as peer:
         assert isinstance(peer.hear(), Open)
-        peer.say(Open((), (), before.acts, bytes(16)))
+        peer.say(Open((), (), before.acts, bytes(16), 0, NO_DATA))
         peer.say_bytes(say(traitor))
         assert reasons(peer.hear_out()) == [fault.value]
     after = circle.alice.group(circle.group)
@@ -137,7 +138,7 @@ def test_who_asks_for_what_does_not_exist_gets_no_answer_and_stays(circle: Circl
     with member(circle.alice.address, circle.group, traitor.key) as peer:
         opened = peer.hear()
         assert isinstance(opened, Open)
-        peer.say(Open((), (), opened.count, opened.digest))
+        peer.say(Open((), (), opened.count, opened.digest, 0, opened.data))
         peer.say(Want(bytes(32) * 1024))
         circle.still_serves()
         heard = peer.hear()
@@ -148,7 +149,7 @@ def test_a_member_that_never_reads_slows_nobody(circle: Circle, traitor: Traitor
     with member(circle.alice.address, circle.group, traitor.key) as peer:
         assert isinstance(peer.hear(), Open)
         everything = Want(b"".join(act.id for act in traitor.bundle.acts))
-        peer.say(Open((), (), 0, bytes(16)))
+        peer.say(Open((), (), 0, bytes(16), 0, NO_DATA))
         for _ in range(GREEDY_FRAMES):
             peer.say(everything)
         circle.still_serves()
@@ -159,7 +160,7 @@ def test_a_certificate_cannot_be_published_for_somebody_else(circle: Circle, tra
     _, der = forged_grant(traitor, 1, ADMIN, 3)
     with member(circle.alice.address, circle.group, traitor.key) as peer:
         peer.hear()
-        peer.say(Open((), (), 0, bytes(16)))
+        peer.say(Open((), (), 0, bytes(16), 0, NO_DATA))
         peer.say_bytes(news(der))  # its act is not there: it is held, and its act is asked for
         wanted = next(message for message in iter(peer.hear, None) if isinstance(message, Want))
         assert len(wanted.ids) == 32

@@ -10,7 +10,7 @@ from protocol.credentials.keys import SignatureCheck, holds
 from protocol.errors import RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER
 from protocol.wire.framing import FrameReader
-from protocol.wire.messages import KINDS, Prove, Taken, Welcome, decode_untrusted_message
+from protocol.wire.messages import KINDS, DataSummary, Prove, Taken, Welcome, decode_untrusted_message
 from tests.vectors.wire import ANSWERER, CALLER, PATH, build
 
 VECTORS = json.loads(PATH.read_text(encoding="utf-8"))
@@ -27,6 +27,8 @@ def unhexed(message, fields):
     for name, value in fields.items():
         original = getattr(message, name)
         told[name] = bytes.fromhex(value) if isinstance(original, bytes) else value
+        if isinstance(original, DataSummary):
+            told[name] = DataSummary(**unhexed(original, value))
         if isinstance(original, tuple) and original and isinstance(original[0], bytes):
             told[name] = tuple(bytes.fromhex(item) for item in value)
         elif isinstance(original, tuple):

@@ -27,17 +27,24 @@ from protocol.wire.messages import (
     NOTHING,
     Bye,
     ByeReason,
+    DataSummary,
     Finish,
+    Got,
     Hello,
     KeepAlive,
     Message,
+    Namespace,
     News,
     Open,
+    Piece,
     Prove,
+    Recent,
     Reconcile,
+    Records,
     Taken,
     Transfer,
     Want,
+    WantBody,
     Welcome,
     encode_message,
 )
@@ -50,6 +57,8 @@ EXPORTER = bytes(range(0x40, 0x60))
 CALLER, ANSWERER = PrivateKey.from_seed(bytes([0xC1]) * 32), PrivateKey.from_seed(bytes([0xA1]) * 32)
 CALLER_NODE, ANSWERER_NODE = bytes([0xC2]) * 16, bytes([0xA2]) * 16
 DIGEST = bytes(range(16))
+DATA = DataSummary(1_792_224_000, 1_800_000_000, 100_000, bytes(range(0xD0, 0xE0)))
+BODY_HASH = bytes(range(0x80, 0xA0))
 
 
 def _hex(value: Any) -> Any:
@@ -98,14 +107,26 @@ def _messages() -> list[Message]:
         NOTHING,
         Welcome(*identity, b"\x01\x02\x03", b"\x04\x05"),
         Finish(b"\x04\x05"),
-        Open(("192.0.2.1:3587", "[2001:db8::1]:3587"), ("peer.example:3587",), 1000, DIGEST),
-        KeepAlive(2**32 - 1, DIGEST),
+        Open(
+            ("192.0.2.1:3587", "[2001:db8::1]:3587"),
+            ("peer.example:3587",),
+            1000,
+            DIGEST,
+            1_800_000_020_500,
+            DATA,
+        ),
+        KeepAlive(2**32 - 1, DIGEST, 2**48 - 1, DATA),
         News((b"\x92", b"\x93\x01")),
-        Reconcile(7, 1, b"\xaa\xbb", done=False),
-        Transfer(7, 256, (b"\x92",), last=True),
+        Reconcile(Namespace.EXPIRING, 1_792_224_000, 7, 1, b"\xaa\xbb", done=False),
+        Transfer(Namespace.DURABLE, 7, 256, (b"\x92",), last=True),
         Taken(7, 256),
         Want(bytes(32) + bytes([0xFF]) * 32),
         Bye(ByeReason.FULL, ("peer.example:3587",)),
+        Records((b"\x92\xc4\x00\xc0", b"\x92"), ask=True),
+        Got(bytes(32) + bytes([0xFF]) * 32),
+        WantBody(BODY_HASH, 65_536),
+        Piece(BODY_HASH, 65_536, 65_540, b"last"),
+        Recent(7, 1, bytes(range(16)), b"\xa0"),
     ]
 
 
@@ -114,7 +135,7 @@ def _refused() -> list[tuple[str, bytes]]:
     taken = {"number": 1, "session": 1}
     canonical = encode([21, taken])
     return [
-        ("no message has this code", encode([24, {}])),
+        ("no message has this code", encode([29, {}])),
         ("a field is missing", encode([21, {"number": 1}])),
         ("a field has another type", encode([21, {"number": "1", "session": 1}])),
         ("a field is out of range", encode([21, {"number": 2**32, "session": 1}])),

@@ -15,9 +15,10 @@ from protocol.machines.events import Disconnect, Input, LinkDown, Output, Result
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
 from protocol.wire.messages import KeepAlive
+from tests.support.builders import NO_DATA
 
 EPOCH_MS = 1_790_000_000_000
-SAID = KeepAlive(0, bytes(16))
+SAID = KeepAlive(0, bytes(16), 0, NO_DATA)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from protocol.wire.messages import (
 from tests.peerd.gossip.players import Player, family
 from tests.peerd.transport.capture import Capture, CapturingNetwork
 from tests.peerd.transport.memory_network import MemoryNetwork, plain
-from tests.support.builders import Group
+from tests.support.builders import NO_DATA, Group
 from tests.support.keys import named
 
 DEADLINE_S = HANDSHAKE_MS_MAX / 1000
@@ -117,7 +117,7 @@ async def test_who_says_nothing_is_sent_away_in_time(autojump_clock, nursery, gr
 
 @pytest.mark.parametrize(
     "sent",
-    [b"\xc1", encode_message(KeepAlive(0, bytes(16))), encode_message(Hello((7,), bytes(16)))],
+    [b"\xc1", encode_message(KeepAlive(0, bytes(16), 0, NO_DATA)), encode_message(Hello((7,), bytes(16)))],
     ids=["garbage", "out of turn", "other versions"],
 )
 async def test_whatever_a_stranger_sends_the_listener_goes_on(autojump_clock, nursery, group, network, sent):

@@ -37,10 +37,10 @@ from protocol.wire.messages import (
 )
 from tests.peerd.gossip.players import Player, channels, family
 from tests.peerd.transport.memory_network import MemoryNetwork
-from tests.support.builders import Group
+from tests.support.builders import NO_DATA, Group
 from tests.support.keys import named
 
-ALIVE = KeepAlive(7, bytes(16))
+ALIVE = KeepAlive(7, bytes(16), 0, NO_DATA)
 SILENT_HOST = "10.1.0.50"
 
 

@@ -17,8 +17,8 @@ from protocol.authority.elements import Element
 from protocol.authority.memory import MemoryActSet
 from protocol.machines.events import Adopt, Input, LinkUp, Received
 from protocol.machines.group import GroupMachine
+from protocol.machines.link import opening
 from protocol.peer_time import Moment, Window, hlc_ms
-from protocol.wire.messages import Open
 from tests.support.builders import DAY, NOW, Granted, Group, after
 from tests.support.keys import named, peer_name
 
@@ -219,10 +219,8 @@ def test_a_neighbor_is_shown_with_who_dialled_and_where_it_can_be_reached(group)
     dialled, called = (neighbor(desk.machine, link, LATER) for link in desk.machine.links)
     assert (dialled.outgoing, dialled.address) == (True, "192.0.2.1:3587")
     assert (called.outgoing, called.address) == (False, "")
-    count, digest = desk.machine.synchronize.summary()
-    desk.handle(
-        Received(2, Open(listens=["192.0.2.2:3587"], referrals=[], count=count, digest=digest))  # type: ignore[arg-type]
-    )
+    summary = desk.machine.synchronize.summary()
+    desk.handle(Received(2, opening(("192.0.2.2:3587",), (), summary, LATER)))
     called = next(neighbor(desk.machine, link, LATER) for link in desk.machine.links if link.id == 2)
     assert (called.address, called.synchronized) == ("192.0.2.2:3587", True)
     assert (dialled.synchronized, dialled.node_id) == (False, "01" * 16)

@@ -14,14 +14,16 @@ from protocol.codec import decode_untrusted
 from protocol.limits import DIGEST_BYTES
 from protocol.machines.events import Input, LinkUp, Notice, Output, Received, Send, Tick
 from protocol.machines.group import GroupMachine
+from protocol.machines.link import Summary, alive, opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment
 from protocol.wire.messages import KeepAlive, Message, News, Open, Transfer
-from tests.support.builders import NOW, Group, Node, after
+from tests.support.builders import NO_DATA, NOW, Group, Node, after
 from tests.support.keys import named
 
 T = TypeVar("T")
 OTHER_DIGEST = bytes(DIGEST_BYTES)  # of no set that these tests make
+LIE = Summary(99, OTHER_DIGEST, NO_DATA)  # of a neighbor with whom nothing ever helps
 
 
 def node_id(name: str) -> bytes:
@@ -119,11 +121,11 @@ class Player:
 
     def open(self, *listens: str, referrals: tuple[str, ...] = ()) -> Open:
         """The Open of a neighbor with the same set."""
-        return Open(listens, referrals, *self.machine.synchronize.summary())
+        return opening(listens, referrals, self.machine.synchronize.summary(), self.now)
 
     def agree(self) -> KeepAlive:
         """The keep-alive of a neighbor with the same set."""
-        return KeepAlive(*self.machine.synchronize.summary())
+        return alive(self.machine.synchronize.summary(), self.now)
 
     def deadline(self) -> int | None:
         return self.machine.next_deadline(self.now)

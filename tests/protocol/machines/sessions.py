@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from protocol.authority.bodies import Kind
 from protocol.authority.elements import Element, decode_untrusted_element
 from protocol.machines.events import Output
-from protocol.machines.link import Link, Summary
+from protocol.machines.link import Link, Summary, alive
 from protocol.machines.synchronize import Synchronize
 from protocol.peer_time import Moment
 from protocol.wire.messages import KeepAlive, Message, Reconcile, Taken, Transfer
-from tests.protocol.machines.playing import OTHER_DIGEST, node_id, said
+from tests.protocol.machines.playing import node_id, said
 from tests.support.builders import NOW, Group, Node, node_of
 from tests.support.keys import named
-
-LIE: Summary = (9, OTHER_DIGEST)  # the digest of a neighbor with whom nothing ever helps
 
 
 class Side:
@@ -49,8 +47,8 @@ class Side:
     def hear(self, message: Message, now: Moment = NOW, number: int = 1) -> list[Output]:
         link, store = self.links[number], self.node.store
         match message:
-            case KeepAlive(count=count, digest=digest):
-                return self.sync.on_summary(link, (count, digest), False, now)
+            case KeepAlive():
+                return self.sync.on_summary(link, Summary.told_by(message), False, now)
             case Reconcile():
                 return self.sync.on_reconcile(link, message, now, store)
             case Transfer():
@@ -106,7 +104,7 @@ class Pair:
         """Both keep alive, and do what is due."""
         for index, side in enumerate(self.sides):
             self.say(index, side.sync.on_tick(now))
-            self.waiting.append((index, KeepAlive(*side.told())))
+            self.waiting.append((index, alive(side.told(), now)))
 
     def sent(self, kind: type[Message]) -> list[tuple[int, Message]]:
         return [(index, message) for index, message in self.log if isinstance(message, kind)]

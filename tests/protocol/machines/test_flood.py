@@ -16,10 +16,10 @@ from protocol.limits import (
 )
 from protocol.machines import flood
 from protocol.machines.events import Send
-from protocol.machines.link import Link
-from protocol.wire.messages import News, Transfer, Want, encode_message
+from protocol.machines.link import Link, Summary
+from protocol.wire.messages import Namespace, News, Transfer, Want, encode_message
 from tests.protocol.machines.playing import Player, news, node_id, said
-from tests.support.builders import Group, node_of
+from tests.support.builders import NO_DATA, Group, node_of
 from tests.support.keys import named
 
 
@@ -55,7 +55,10 @@ def test_frames_hold_all_in_order_and_each_is_small_and_none_is_empty(sizes, run
 def test_fullest_frames_fit_the_wire():
     small = tuple([b"x" * (TRANSFER_FRAME_BYTES_TARGET // ELEMENTS_PER_FRAME_MAX)] * ELEMENTS_PER_FRAME_MAX)
     assert len(list(flood.in_frames(small))) == 1
-    assert len(encode_message(Transfer(2**32 - 1, 2**32 - 1, small, True))) < FRAME_BYTES_MAX_MEMBER
+    assert (
+        len(encode_message(Transfer(Namespace.AUTH, 2**32 - 1, 2**32 - 1, small, True)))
+        < FRAME_BYTES_MAX_MEMBER
+    )
     assert len(encode_message(News((b"x" * ACT_BYTES_MAX,)))) < FRAME_BYTES_MAX_MEMBER
 
 
@@ -73,8 +76,8 @@ def test_what_is_new_goes_to_all_links_but_its_source_and_may_be_dropped():
 
 def test_what_a_session_brought_goes_to_neighbors_that_told_another_digest_than_its_source():
     source, like, unlike, silent = links(4)
-    source.theirs = like.theirs = (3, b"a" * 16)
-    unlike.theirs = (3, b"b" * 16)
+    source.theirs = like.theirs = Summary(3, b"a" * 16, NO_DATA)
+    unlike.theirs = Summary(3, b"b" * 16, NO_DATA)
     assert flood.unlike(source, [source, like, unlike, silent]) == [unlike]
 
 

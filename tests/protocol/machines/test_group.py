@@ -37,22 +37,22 @@ from protocol.machines.events import (
     Stop,
 )
 from protocol.machines.issue import keep_chain
+from protocol.machines.link import alive, opening
 from protocol.peer_time import Window, hlc_at
 from protocol.wire.messages import (
     NOTHING,
     Bye,
     ByeReason,
     Finish,
-    KeepAlive,
+    Namespace,
     News,
-    Open,
     Reconcile,
     Taken,
     Transfer,
     Want,
 )
 from tests.protocol.machines.playing import (
-    OTHER_DIGEST,
+    LIE,
     Player,
     in_transaction,
     link_up,
@@ -116,9 +116,9 @@ def test_transfer_is_passed_on_before_it_is_credited(group):
     player = Player.of(group, "bob")
     for link, name in enumerate(("alice", "carl", "dave"), start=1):
         player.meet(link, name)
-    player.hear(3, KeepAlive(1, OTHER_DIGEST))
+    player.hear(3, alive(LIE, NOW))
     act = group.act("alice", Kind.RESIGN, {})
-    outputs = player.hear(1, Transfer(4, 0, (act.raw,), False))
+    outputs = player.hear(1, Transfer(Namespace.AUTH, 4, 0, (act.raw,), False))
     assert [(one.link, type(one.message)) for one in only(Send, outputs)] == [(3, News), (1, Taken)]
 
 
@@ -126,7 +126,7 @@ def test_own_new_credential_is_adopted_before_anybody_is_called(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     better = group.grant("alice -> bob:admin")
-    outputs = player.hear(1, news(*better.elements), Open((), ("a:1",), 1, OTHER_DIGEST))
+    outputs = player.hear(1, news(*better.elements), opening((), ("a:1",), LIE, NOW))
     assert told(outputs) == ["credential-added", "member-changed", "credential-adopted"]
     assert outputs[-1] == Dial("a:1")
 
@@ -134,7 +134,7 @@ def test_own_new_credential_is_adopted_before_anybody_is_called(group):
 def test_new_neighbor_is_told_of_and_then_of_nothing_else(group):
     player = Player.of(group, "bob")
     outputs = player.tell(link_up(1, "alice", "a:1"))
-    assert said(outputs) == [Open((), (), *player.machine.synchronize.summary())]
+    assert said(outputs) == [player.open()]
     assert player.events() == [
         (
             "neighbor-connected",
@@ -168,7 +168,7 @@ def test_link_that_gives_way_to_another_is_told_as_ended(group):
 def test_session_of_a_link_that_gave_way_is_forgotten_with_it(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice", "a:1")
-    player.hear(1, KeepAlive(99, OTHER_DIGEST))
+    player.hear(1, alive(LIE, NOW))
     player.tell(link_up(2, "alice", "a:1"))
     assert said(player.at(DIGEST_DIFFERS_MS / 1000 + 1), 1) == []
     assert player.machine.synchronize.busy == ()
@@ -178,7 +178,7 @@ def test_address_whose_link_found_no_room_is_not_called_again_at_once(group):
     player = Player.of(group, "bob")
     for link in range(1, LINKS_MAX + 1):
         player.meet(link, "alice", node=f"n{link}")
-    player.hear(1, Open((), ("a:1",), *player.machine.synchronize.summary()))
+    player.hear(1, player.open(referrals=("a:1",)))
     assert [one.reason for one in only(Close, player.tell(link_up(99, "late", "a:1")))] == [ByeReason.FULL]
     left = [LinkDown(link) for link in range(1, LINKS_MAX + 1)]
     assert only(Dial, player.tell(*left)) == []
@@ -188,9 +188,9 @@ def test_address_whose_link_found_no_room_is_not_called_again_at_once(group):
 def test_only_the_first_open_begins_a_session_at_once(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice", "a:1")
-    assert said(player.hear(1, Open((), (), 99, OTHER_DIGEST))) == []
+    assert said(player.hear(1, opening((), (), LIE, NOW))) == []
     player.tell(link_up(2, "carl", "c:1"))
-    assert [type(one) for one in said(player.hear(2, Open((), (), 99, OTHER_DIGEST)))] == [Reconcile]
+    assert [type(one) for one in said(player.hear(2, opening((), (), LIE, NOW)))] == [Reconcile]
 
 
 # --- what closes a link -----------------------------------------------------------------------------------
@@ -214,14 +214,14 @@ def test_refused_transfer_is_not_credited(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     bad = group.act("alice", Kind.PROPERTIES, PropertiesBody(), keep=False)
-    outputs = player.hear(1, Transfer(4, 0, (bad.raw,), True))
+    outputs = player.hear(1, Transfer(Namespace.AUTH, 4, 0, (bad.raw,), True))
     assert said(outputs) == []
     assert player.neighbors() == []
 
 
 @pytest.mark.parametrize(
     "message",
-    [NOTHING, Finish(b""), Reconcile(0, 0, b"", False)],
+    [NOTHING, Finish(b""), Reconcile(Namespace.AUTH, 0, 0, 0, b"", False)],
     ids=lambda message: type(message).__name__,
 )
 def test_message_that_does_not_belong_on_a_member_link_closes_it(message, group):
@@ -233,7 +233,7 @@ def test_message_that_does_not_belong_on_a_member_link_closes_it(message, group)
     assert player.neighbors() == []
 
 
-@pytest.mark.parametrize("message", [KeepAlive(1, OTHER_DIGEST), Want(bytes(32)), Taken(0, 0), News(())])
+@pytest.mark.parametrize("message", [alive(LIE, NOW), Want(bytes(32)), Taken(0, 0), News(())])
 def test_message_before_open_closes_the_link_with_reason_3(message, group):
     player = Player.of(group, "bob")
     player.tell(link_up(1, "alice"))
@@ -350,7 +350,7 @@ def test_certificates_of_a_neighbor_are_published_when_its_acts_are_here(group):
     player.meet(1, "alice")
     outputs = player.tell(link_up(2, "erin", bundle=group.bundle(erin)))
     assert said(outputs, 1) == [news(erin.der)]
-    assert said(outputs, 2) == [Open((), (), *player.machine.synchronize.summary())]
+    assert said(outputs, 2) == [player.open()]
     assert "member-changed" in told(outputs)
 
 

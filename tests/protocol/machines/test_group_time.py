@@ -21,9 +21,20 @@ from protocol.machines.events import (
     Stop,
     Tick,
 )
+from protocol.machines.link import alive
 from protocol.peer_time import Moment, Window, hlc_at
-from protocol.wire.messages import Bye, ByeReason, KeepAlive, Message, News, Reconcile, Taken, Transfer, Want
-from tests.protocol.machines.playing import OTHER_DIGEST, Player, link_up, news, only
+from protocol.wire.messages import (
+    Bye,
+    ByeReason,
+    Message,
+    Namespace,
+    News,
+    Reconcile,
+    Taken,
+    Transfer,
+    Want,
+)
+from tests.protocol.machines.playing import LIE, Player, link_up, news, only
 from tests.support.builders import NOW, Group
 
 NEIGHBORS = tuple(f"n{number}" for number in range(9))
@@ -107,12 +118,12 @@ MESSAGES: tuple[Callable[[Player], Message], ...] = (
     lambda player: player.open(),
     lambda player: player.open("far:1", referrals=tuple(f"far:{number}" for number in range(2, 8))),
     lambda player: player.agree(),
-    lambda _: KeepAlive(9, OTHER_DIGEST),
+    lambda _: alive(LIE, NOW),
     lambda _: news(*ELEMENTS[:9]),
     lambda _: news(*ELEMENTS[9:]),
     lambda _: news(*GROUP.elements),
-    lambda _: Transfer(1, 0, tuple(element.raw for element in ELEMENTS[-3:]), True),
-    lambda _: Reconcile(0, 0, b"", False),
+    lambda _: Transfer(Namespace.AUTH, 1, 0, tuple(element.raw for element in ELEMENTS[-3:]), True),
+    lambda _: Reconcile(Namespace.AUTH, 0, 0, 0, b"", False),
     lambda _: Taken(0, 0),
     lambda _: Want(GROUP.genesis.id),
     lambda _: News(()),

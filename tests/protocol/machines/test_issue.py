@@ -22,9 +22,11 @@ from protocol.limits import BUNDLE_BYTES_MAX, ELEMENTS_PER_FRAME_MAX, HLC_AHEAD_
 from protocol.machines.events import Connect, Input, Issue, LinkUp, Notice, Received, SetProperties, Tick
 from protocol.machines.group import GroupMachine
 from protocol.machines.issue import Issuing, changed_properties, keep_chain
+from protocol.machines.link import opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_ms
-from protocol.wire.messages import News, Open
+from protocol.wire.messages import News
+from tests.protocol.machines.playing import LIE
 from tests.support.builders import DAY, GRC, NOW, Group, Node, after
 from tests.support.keys import key, named, peer_name
 from tests.support.views import told_by
@@ -221,7 +223,7 @@ def test_foreign_act_is_told_when_it_comes_or_when_its_time_comes(ahead_ms, grou
 
     assert told(Connect(())) == []
     assert told(LinkUp(1, named("bob").public, b"b" * 16, None, None, bytes(32))) == []
-    assert told(Received(1, Open((), (), 0, bytes(16)))) == []
+    assert told(Received(1, opening((), (), LIE, NOW))) == []
     assert told(Issue((wish("carl"),))) == []
     last_id = node.store.setting(f"last/{named('alice').public.pid[:16].hex()}")
     assert last_id is not None

@@ -15,14 +15,14 @@ from protocol.limits import (
     SUMMARY_QUIET_MS,
 )
 from protocol.machines.events import Close, Dial, LinkDown, LinkUp, Send
-from protocol.machines.link import Link, Links
+from protocol.machines.link import Link, Links, Summary, alive, opening
 from protocol.peer_time import Moment
-from protocol.wire.messages import Bye, ByeReason, KeepAlive, Open, Want
+from protocol.wire.messages import Bye, ByeReason, Want
 from tests.protocol.machines.playing import Player, link_up, news, node_id, only, said, told
-from tests.support.builders import NOW, Group, after
+from tests.support.builders import NO_DATA, NOW, Group, after
 
-SUMMARY = (3, b"d" * 16)
-ALIVE = KeepAlive(*SUMMARY)
+SUMMARY = Summary(3, b"d" * 16, NO_DATA)
+ALIVE = alive(SUMMARY, NOW)
 
 
 def table(name: str = "mm", *listens: str) -> Links:
@@ -47,7 +47,7 @@ def test_first_word_is_open_with_our_addresses_others_to_try_and_the_digest():
     links = table("mm", "127.0.0.1:7")
     begin(links, link_up(1, "bob", "127.0.0.1:1"))
     assert links.on_up(link_up(2, "carl"), SUMMARY, NOW) == [
-        Send(2, Open(("127.0.0.1:7",), ("127.0.0.1:1",), *SUMMARY))
+        Send(2, opening(("127.0.0.1:7",), ("127.0.0.1:1",), SUMMARY, NOW))
     ]
 
 
@@ -60,7 +60,7 @@ def test_neighbor_speaks_first_with_open_or_says_bye():
     assert caught.value.fault is Fault.OUT_OF_TURN
     links.on_heard(link, Bye(ByeReason.FULL, ()), NOW)
     assert not link.opened
-    links.on_heard(link, Open((), (), *SUMMARY), NOW)
+    links.on_heard(link, opening((), (), SUMMARY, NOW), NOW)
     links.on_heard(link, ALIVE, NOW)
 
 
@@ -162,10 +162,10 @@ def test_newcomer_is_told_to_the_others_once_with_where_it_listens():
     begin(links, link_up(1, "bob"))
     newcomer = begin(links, link_up(2, "carl"))
     assert newcomer is not None
-    assert links.introduce(newcomer, SUMMARY) == []
+    assert links.introduce(newcomer, SUMMARY, NOW) == []
     newcomer.listens = ("carl:1",)
-    assert links.introduce(newcomer, SUMMARY) == [Send(1, Open(("me:1",), ("carl:1",), *SUMMARY))]
-    assert links.introduce(newcomer, SUMMARY) == []
+    assert links.introduce(newcomer, SUMMARY, NOW) == [Send(1, opening(("me:1",), ("carl:1",), SUMMARY, NOW))]
+    assert links.introduce(newcomer, SUMMARY, NOW) == []
 
 
 # --- keep-alives ------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_who_has_said_nothing_for_15_seconds_says_that_it_is_there():
     assert links.on_tick(SUMMARY, after(KEEPALIVE_MS / 1000 - 0.001)) == []
     now = after(KEEPALIVE_MS / 1000)
     outputs = links.on_tick(SUMMARY, now)
-    assert outputs == [Send(1, ALIVE)]
+    assert outputs == [Send(1, alive(SUMMARY, now))]
     links.note_said(outputs, now)
     assert links.on_tick(SUMMARY, now) == []
 
@@ -187,7 +187,7 @@ def test_any_message_that_leaves_spares_a_keep_alive_on_its_link_alone():
     begin(links, link_up(1, "bob"))
     begin(links, link_up(2, "carl"))
     links.note_said([Send(1, Want(bytes(32))), Close(2, 64)], after(10))
-    assert links.on_tick(SUMMARY, after(15)) == [Send(2, ALIVE)]
+    assert links.on_tick(SUMMARY, after(15)) == [Send(2, alive(SUMMARY, after(15)))]
 
 
 def test_change_is_told_to_all_when_it_has_been_quiet_for_a_second():
@@ -200,12 +200,13 @@ def test_change_is_told_to_all_when_it_has_been_quiet_for_a_second():
     assert links.on_tick(SUMMARY, after(2)) == []
     quiet = after(1.9 + SUMMARY_QUIET_MS / 1000)
     outputs = links.on_tick(SUMMARY, quiet)
-    assert outputs == [Send(1, ALIVE), Send(2, ALIVE)]
+    message = alive(SUMMARY, quiet)
+    assert outputs == [Send(1, message), Send(2, message)]
     links.note_said(outputs, quiet)
     assert links.on_tick(SUMMARY, after(4)) == []
 
 
-@pytest.mark.parametrize("message", [ALIVE, Open((), (), *SUMMARY)])
+@pytest.mark.parametrize("message", [ALIVE, opening((), (), SUMMARY, NOW)])
 def test_digest_that_went_out_meanwhile_is_not_told_again(message):
     links = table()
     begin(links, link_up(1, "bob"))
@@ -222,7 +223,7 @@ def test_link_from_which_nothing_comes_for_35_seconds_is_dead():
     silent, talking = begin(links, link_up(1, "bob")), begin(links, link_up(2, "carl"))
     assert silent is not None
     assert talking is not None
-    links.on_heard(talking, Open((), (), *SUMMARY), after(1))
+    links.on_heard(talking, opening((), (), SUMMARY, NOW), after(1))
     limit = LINK_SILENT_MS_MAX / 1000
     assert all(isinstance(output, Send) for output in links.on_tick(SUMMARY, after(limit - 0.001)))
     assert links.on_tick(SUMMARY, after(limit))[0] == Close(1, ByeReason.LEAVING, ())
@@ -234,7 +235,7 @@ def test_any_message_shows_that_the_neighbor_is_there(message):
     links = table()
     link = begin(links, link_up(1, "bob"))
     assert link is not None
-    links.on_heard(link, Open((), (), *SUMMARY), NOW)
+    links.on_heard(link, opening((), (), SUMMARY, NOW), NOW)
     links.on_heard(link, message, after(20))
     assert Close(1, ByeReason.LEAVING, ()) not in links.on_tick(SUMMARY, after(54))
     assert Close(1, ByeReason.LEAVING, ()) in links.on_tick(SUMMARY, after(55))
@@ -296,7 +297,7 @@ def test_message_after_close_is_ignored(player):
     player.meet(1, "alice")
     player.hear(1, Bye(ByeReason.LEAVING, ()))
     summary = player.machine.synchronize.summary()
-    assert player.hear(1, Want(bytes(32)), ALIVE, Open(("x:1",), (), *SUMMARY)) == []
+    assert player.hear(1, Want(bytes(32)), ALIVE, opening(("x:1",), (), SUMMARY, NOW)) == []
     assert player.machine.synchronize.summary() == summary
     assert len(player.machine.dialling) == 0
     assert player.tell(LinkDown(1)) == []

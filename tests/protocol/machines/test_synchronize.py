@@ -24,11 +24,12 @@ from protocol.limits import (
     SESSION_GAP_MS_MIN,
     TRANSFER_FRAMES_IN_FLIGHT_MAX,
 )
+from protocol.machines.link import alive
 from protocol.peer_time import Moment
-from protocol.wire.messages import KeepAlive, Reconcile, Taken, Transfer
-from tests.protocol.machines.playing import said
+from protocol.wire.messages import KeepAlive, Namespace, Reconcile, Taken, Transfer
+from tests.protocol.machines.playing import LIE, said
 from tests.protocol.machines.reconciling import limits
-from tests.protocol.machines.sessions import LIE, Pair, Side, grown
+from tests.protocol.machines.sessions import Pair, Side, grown
 from tests.protocol.machines.test_members import AT_ONCE
 from tests.support.builders import NOW, Group, after
 from tests.support.strategies import Sample, act_sets
@@ -317,7 +318,7 @@ def test_sides_must_agree_on_whether_a_reconciliation_has_ended(pair):
     pair.step()
     index, answer = pair.waiting.popleft()
     assert isinstance(answer, Reconcile)
-    wrong = Reconcile(answer.session, answer.round, answer.payload, not answer.done)
+    wrong = Reconcile(Namespace.AUTH, 0, answer.session, answer.round, answer.payload, not answer.done)
     with pytest.raises(RemoteProtocolError) as caught:
         pair.sides[1 - index].hear(wrong)
     assert caught.value.fault is Fault.OUT_OF_TURN
@@ -325,12 +326,17 @@ def test_sides_must_agree_on_whether_a_reconciliation_has_ended(pair):
 
 def test_bytes_that_are_no_reconciliation_are_a_fault(pair):
     with pytest.raises(RemoteProtocolError):
-        pair.sides[1].hear(Reconcile(0, 0, b"\xff\xff", False))
+        pair.sides[1].hear(Reconcile(Namespace.AUTH, 0, 0, 0, b"\xff\xff", False))
 
 
 @pytest.mark.parametrize(
     "message",
-    [Reconcile(1, 2, b"x", False), Reconcile(0, 0, b"x", False), Reconcile(7, 1, b"x", True), Taken(0, 0)],
+    [
+        Reconcile(Namespace.AUTH, 0, 1, 2, b"x", False),
+        Reconcile(Namespace.AUTH, 0, 0, 0, b"x", False),
+        Reconcile(Namespace.AUTH, 0, 7, 1, b"x", True),
+        Taken(0, 0),
+    ],
     ids=str,
 )
 def test_what_belongs_to_no_session_is_ignored(message, pair):
@@ -401,14 +407,14 @@ def test_each_frame_is_credited_and_after_the_last_the_digest_is_told():
     said_by_receiver = [
         message for index, message in pair.log if index == 1 and not isinstance(message, Reconcile)
     ]
-    assert said_by_receiver == [Taken(0, 0), Taken(0, 1), KeepAlive(*pair.sides[0].told())]
+    assert said_by_receiver == [Taken(0, 0), Taken(0, 1), alive(pair.sides[0].told(), NOW)]
 
 
 def test_frame_of_a_session_that_is_over_is_taken_and_credited(group):
     act = group.act("alice", Kind.RESIGN, {})
     side = Side(group, group.founding.elements)
     side.up(dialled=True)
-    assert said(side.hear(Transfer(8, 3, (act.raw,), False))) == [Taken(8, 3)]
+    assert said(side.hear(Transfer(Namespace.AUTH, 8, 3, (act.raw,), False))) == [Taken(8, 3)]
     assert side.node.store.get(act.id) == act.raw
 
 
@@ -442,7 +448,7 @@ def test_giver_who_has_lost_all_that_it_owed_says_so_with_an_empty_last_frame(gr
     pair.open()
     pair.sides[0].node.write(partial(_discard, act.id))
     pair.deliver()
-    assert transfers(pair) == [Transfer(0, 0, (), True)]
+    assert transfers(pair) == [Transfer(Namespace.AUTH, 0, 0, (), True)]
     assert pair.idle
 
 
@@ -497,7 +503,7 @@ def test_somebody_is_told_our_digest_about_once_a_minute(seed):
         assert due is not None
         assert ANTI_ENTROPY_MS // 2 <= due - now.mono_ms < ANTI_ENTROPY_MS * 3 // 2
         now = Moment(due, NOW.utc_ms)
-        assert said(side.sync.on_tick(now)) == [KeepAlive(*side.told())]
+        assert said(side.sync.on_tick(now)) == [alive(side.told(), now)]
         assert side.sync.on_tick(now) == []
 
 

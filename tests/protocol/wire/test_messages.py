@@ -13,12 +13,18 @@ from protocol.codec import decode_untrusted, encode
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import (
     ACT_BYTES_MAX,
+    BODY_BYTES_MAX,
     BUNDLE_BYTES_MAX,
     ELEMENTS_PER_FRAME_MAX,
     FRAME_BYTES_MAX_MEMBER,
     FRAME_BYTES_MAX_STRANGER,
+    GOT_IDS_MAX,
     NOTHING_FRAME_BYTES,
+    PIECE_BYTES_MAX,
+    RECENT_IDS_MAX,
     RECONCILE_PAYLOAD_BYTES_MAX,
+    RECORD_ITEM_BYTES_MAX,
+    TRANSFER_FRAME_BYTES_TARGET,
     WELCOME_FRAME_BYTES_MAX,
 )
 from protocol.wire.framing import frame
@@ -26,24 +32,35 @@ from protocol.wire.messages import (
     KINDS,
     NOTHING,
     NOTHING_PADDING_BYTES,
+    SECOND_MAX,
+    TIME_MS_MAX,
     Bye,
     ByeReason,
+    DataSummary,
     Finish,
+    Got,
     Hello,
     KeepAlive,
     Message,
+    Namespace,
     News,
     Nothing,
     Open,
+    Piece,
     Prove,
+    Recent,
     Reconcile,
+    Records,
     Taken,
     Transfer,
     Want,
+    WantBody,
     Welcome,
     decode_untrusted_message,
     encode_message,
 )
+
+DATA = DataSummary(0, 0, 0, bytes(16))
 
 # One of each, in the order of their codes.
 EXAMPLES: tuple[Message, ...] = (
@@ -52,14 +69,19 @@ EXAMPLES: tuple[Message, ...] = (
     NOTHING,
     Welcome(bytes(32), bytes(16), bytes(64), b"", b""),
     Finish(b""),
-    Open(("host:1",), ("[::1]:2",), 0, bytes(16)),
-    KeepAlive(0, bytes(16)),
+    Open(("host:1",), ("[::1]:2",), 0, bytes(16), 0, DATA),
+    KeepAlive(0, bytes(16), 0, DATA),
     News((b"element",)),
-    Reconcile(0, 0, b"", False),
-    Transfer(0, 0, (b"element",), False),
+    Reconcile(Namespace.AUTH, 0, 0, 0, b"", False),
+    Transfer(Namespace.AUTH, 0, 0, (b"element",), False),
     Taken(0, 0),
     Want(bytes(32)),
     Bye(ByeReason.LEAVING, ()),
+    Records((b"item",), True),
+    Got(bytes(32)),
+    WantBody(bytes(32), 0),
+    Piece(bytes(32), 0, 1, b"p"),
+    Recent(0, 1, bytes(8), b"\x80"),
 )
 
 u32 = st.integers(0, 2**32 - 1)
@@ -73,6 +95,26 @@ identities = (
     st.binary(min_size=64, max_size=64),
 )
 versions = st.sets(st.integers(1, 65_535), min_size=1, max_size=8).map(lambda found: tuple(sorted(found)))
+hashes = st.binary(min_size=32, max_size=32)
+times = st.integers(0, TIME_MS_MAX)
+seconds = st.integers(0, TIME_MS_MAX // 1000)
+data_summaries = st.builds(DataSummary, seconds, seconds, u32, digests)
+namespaces = st.sampled_from(Namespace)
+whole_ids = st.integers(1, 20).flatmap(lambda n: st.binary(min_size=32 * n, max_size=32 * n))
+short_ids = st.integers(0, 20).flatmap(lambda n: st.binary(min_size=8 * n, max_size=8 * n))
+items = st.lists(st.binary(min_size=1, max_size=40), max_size=8).map(tuple)
+
+
+@st.composite
+def pieces(draw):
+    """A part of a body, or the word that there is none."""
+    data = draw(st.binary(max_size=100))
+    if not data:
+        return Piece(draw(hashes), 0, 0, b"")
+    size = draw(st.integers(len(data), BODY_BYTES_MAX))
+    return Piece(draw(hashes), draw(st.integers(0, size - len(data))), size, data)
+
+
 messages = st.one_of(
     st.builds(Hello, versions, digests),
     st.builds(Prove, *identities, bundles),
@@ -85,14 +127,23 @@ messages = st.one_of(
         st.lists(addresses, max_size=8).map(tuple),
         u32,
         digests,
+        times,
+        data_summaries,
     ),
-    st.builds(KeepAlive, u32, digests),
+    st.builds(KeepAlive, u32, digests, times, data_summaries),
     st.builds(News, elements),
-    st.builds(Reconcile, u32, st.integers(0, 16), st.binary(max_size=100), st.booleans()),
-    st.builds(Transfer, u32, u32, elements, st.booleans()),
+    st.builds(
+        Reconcile, namespaces, seconds, u32, st.integers(0, 16), st.binary(max_size=100), st.booleans()
+    ),
+    st.builds(Transfer, namespaces, u32, u32, elements, st.booleans()),
     st.builds(Taken, u32, u32),
-    st.builds(Want, st.integers(1, 20).flatmap(lambda n: st.binary(min_size=32 * n, max_size=32 * n))),
+    st.builds(Want, whole_ids),
     st.builds(Bye, st.integers(0, 255), st.lists(addresses, max_size=8).map(tuple)),
+    st.builds(Records, items, st.booleans()),
+    st.builds(Got, whole_ids),
+    st.builds(WantBody, hashes, st.integers(0, BODY_BYTES_MAX)),
+    pieces(),
+    st.builds(Recent, u32, st.integers(0, 2), short_ids, st.binary(max_size=64)),
 )
 
 
@@ -157,31 +208,55 @@ BAD = [
     Welcome(KEY, NODE, SIGNATURE, bytes(BUNDLE_BYTES_MAX + 1), b""),
     Welcome(KEY, NODE, SIGNATURE, b"", bytes(BUNDLE_BYTES_MAX + 1)),
     Finish(bytes(BUNDLE_BYTES_MAX + 1)),
-    Open(LISTEN_5, (), 0, bytes(16)),
-    Open((), REFERRALS_9, 0, bytes(16)),
-    Open((), ("",), 0, bytes(16)),
-    Open(("h" * 256,), (), 0, bytes(16)),
-    Open(("host:1\n",), (), 0, bytes(16)),
-    Open(("ho st:1",), (), 0, bytes(16)),
-    Open(("höst:1",), (), 0, bytes(16)),
-    Open((), (), 2**32, bytes(16)),
-    Open((), (), 0, bytes(32)),
-    KeepAlive(-1, bytes(16)),
-    KeepAlive(0, b""),
+    Open(LISTEN_5, (), 0, bytes(16), 0, DATA),
+    Open((), REFERRALS_9, 0, bytes(16), 0, DATA),
+    Open((), ("",), 0, bytes(16), 0, DATA),
+    Open(("h" * 256,), (), 0, bytes(16), 0, DATA),
+    Open(("host:1\n",), (), 0, bytes(16), 0, DATA),
+    Open(("ho st:1",), (), 0, bytes(16), 0, DATA),
+    Open(("höst:1",), (), 0, bytes(16), 0, DATA),
+    Open((), (), 2**32, bytes(16), 0, DATA),
+    Open((), (), 0, bytes(32), 0, DATA),
+    KeepAlive(-1, bytes(16), 0, DATA),
+    KeepAlive(0, b"", 0, DATA),
     News((b"",)),
     News(TOO_MANY),
     News((bytes(ACT_BYTES_MAX + 1),)),
-    Reconcile(2**32, 0, b"", False),
-    Reconcile(0, 17, b"", False),
-    Reconcile(0, 0, bytes(RECONCILE_PAYLOAD_BYTES_MAX + 1), False),
-    Transfer(0, 2**32, (), False),
-    Transfer(0, 0, TOO_MANY, False),
+    Reconcile(Namespace.AUTH, 0, 2**32, 0, b"", False),
+    Reconcile(Namespace.AUTH, 0, 0, 17, b"", False),
+    Reconcile(Namespace.AUTH, 0, 0, 0, bytes(RECONCILE_PAYLOAD_BYTES_MAX + 1), False),
+    Transfer(Namespace.AUTH, 0, 2**32, (), False),
+    Transfer(Namespace.AUTH, 0, 0, TOO_MANY, False),
     Taken(-1, 0),
     Taken(0, -1),
     Want(b""),
     Want(bytes(32 * 1025)),
     Bye(256, ()),
     Bye(0, REFERRALS_9),
+    Open((), (), 0, bytes(16), -1, DATA),
+    KeepAlive(0, bytes(16), 2**48, DATA),
+    KeepAlive(0, bytes(16), 0, DataSummary(SECOND_MAX + 1, 0, 0, bytes(16))),
+    KeepAlive(0, bytes(16), 0, DataSummary(0, -1, 0, bytes(16))),
+    KeepAlive(0, bytes(16), 0, DataSummary(0, 0, 2**32, bytes(16))),
+    KeepAlive(0, bytes(16), 0, DataSummary(0, 0, 0, bytes(15))),
+    Reconcile(3, 0, 0, 0, b"", False),
+    Reconcile(Namespace.EXPIRING, SECOND_MAX + 1, 0, 0, b"", False),
+    Transfer(-1, 0, 0, (), False),
+    Records((b"",), False),
+    Records(TOO_MANY, False),
+    Records((bytes(RECORD_ITEM_BYTES_MAX + 1),), False),
+    Got(b""),
+    Got(bytes(32 * (GOT_IDS_MAX + 1))),
+    WantBody(bytes(31), 0),
+    WantBody(bytes(32), BODY_BYTES_MAX + 1),
+    WantBody(bytes(32), -1),
+    Piece(bytes(33), 0, 1, b"p"),
+    Piece(bytes(32), 0, BODY_BYTES_MAX + 1, b"p"),
+    Piece(bytes(32), 0, BODY_BYTES_MAX, bytes(PIECE_BYTES_MAX + 1)),
+    Recent(0, 3, b"", b""),
+    Recent(2**32, 0, b"", b""),
+    Recent(0, 0, bytes(8 * (RECENT_IDS_MAX + 1)), b""),
+    Recent(0, 1, b"", bytes(RECENT_IDS_MAX // 8 + 1)),
 ]
 
 
@@ -205,6 +280,22 @@ def test_part_of_an_id_is_malformed():
         decode(encode([22, {"ids": bytes(33)}]))
     with pytest.raises(ValueError, match="whole"):
         Want(bytes(31))
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        (25, {"ids": bytes(33)}),
+        (28, {"ids": bytes(9), "session": 0, "step": 0, "wanted": b""}),
+        (27, {"data": b"pp", "hash": bytes(32), "offset": 1, "size": 2}),
+        (27, {"data": b"p", "hash": bytes(32), "offset": 0, "size": 0}),
+        (27, {"data": b"", "hash": bytes(32), "offset": 1, "size": 0}),
+        (27, {"data": b"", "hash": bytes(32), "offset": 0, "size": 1}),
+    ],
+)
+def test_fields_that_do_not_go_together_are_malformed(code, fields):
+    with pytest.raises(RemoteProtocolError):
+        decode(encode([code, fields]))
 
 
 @pytest.mark.parametrize("code", [code for code in range(256) if code not in KINDS])
@@ -285,9 +376,17 @@ def test_largest_message_of_each_state_fits_the_limit_of_that_state():
     assert len(encode_message(Finish(bundle))) <= FRAME_BYTES_MAX_STRANGER
     assert len(encode_message(Welcome(KEY, NODE, SIGNATURE, bundle, bundle))) <= WELCOME_FRAME_BYTES_MAX
     assert (
-        len(encode_message(Reconcile(0, 0, bytes(RECONCILE_PAYLOAD_BYTES_MAX), True)))
+        len(encode_message(Reconcile(Namespace.AUTH, 0, 0, 0, bytes(RECONCILE_PAYLOAD_BYTES_MAX), True)))
         <= FRAME_BYTES_MAX_MEMBER
     )
+    small = bytes(TRANSFER_FRAME_BYTES_TARGET // ELEMENTS_PER_FRAME_MAX)
+    assert len(encode_message(Records((small,) * ELEMENTS_PER_FRAME_MAX, True))) <= FRAME_BYTES_MAX_MEMBER
+    assert len(encode_message(Piece(bytes(32), 0, BODY_BYTES_MAX, bytes(PIECE_BYTES_MAX)))) <= 65 * 1024
+
+
+def test_every_item_of_records_fits_a_transfer():
+    assert RECORD_ITEM_BYTES_MAX <= ACT_BYTES_MAX
+    assert RECORD_ITEM_BYTES_MAX <= TRANSFER_FRAME_BYTES_TARGET
 
 
 def test_we_never_make_a_message_larger_than_any_frame():
