@@ -166,3 +166,6 @@ HORIZON_STEP_S = 3600
 RECORDS_HELD_S_MAX = 60
 RECORDS_EXPIRED_MAX = 256  # taken from view, or collected, by one event: the next follows at once
 REFRESHED_MAX = 1024  # records of one group that one daemon refreshes: arbitrary
+ASIDE_TRIM_MS = 60_000
+RECORDS_COLLECT_MS = 3_600_000  # between two looks for headers whose time is over
+RECORDS_SETTLED_MAX = 128  # judged again by one event after a revocation: about 20 ms

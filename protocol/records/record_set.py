@@ -75,8 +75,8 @@ class RecordSet(Protocol):
     def versions(self, record_id: bytes) -> list[Version]:
         """All versions of a record, kept and aside, in no particular order."""
 
-    def citing(self, cred: bytes) -> list[bytes]:
-        """The ids of all versions, kept and aside, that were written under a grant; ascending."""
+    def records_citing(self, cred: bytes) -> list[bytes]:
+        """The ids of all records with a version, kept or aside, that was written under a grant; ascending."""
 
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         """Add a version under the next arrival number. `at_ms` (UTC) is when its time aside begins."""
@@ -89,6 +89,9 @@ class RecordSet(Protocol):
 
     def kept_before(self, hlc: int, limit: int) -> list[Version]:
         """At most `limit` kept versions of the expiring class with a smaller hlc, smallest first."""
+
+    def kept_ahead(self, hlc: int, limit: int) -> list[Version]:
+        """At most `limit` kept versions of either class with a larger hlc, largest first."""
 
     def aside_oldest(self, limit: int) -> list[tuple[int, bytes]]:
         """At most `limit` of (at_ms, version id) of what is aside, longest aside first."""
@@ -110,11 +113,16 @@ class RecordSet(Protocol):
     def has_body(self, body_hash: bytes) -> bool:
         """Whether a body is here."""
 
+    def names_body(self, body_hash: bytes) -> bool:
+        """Whether a version here, of either state, names a body."""
+
     def put_body(self, body_hash: bytes, data: bytes) -> None:
         """Keep a body that a version here names; putting one twice changes nothing."""
 
-    def discard_body(self, body_hash: bytes) -> None:
-        """Drop a body while its versions stay."""
+    def release_body(self, version_id: bytes) -> None:
+        """Let a version name its body no more, though the header stays: it has expired. The body goes when no
+        other version names it.
+        """
 
     def wanted_bodies(self, after: bytes, limit: int) -> list[WantedBody]:
         """At most `limit` bodies that shown versions name and that are not here, by hash, after `after`."""
@@ -128,8 +136,7 @@ class RecordSet(Protocol):
         """The numerically largest record id among them."""
 
     def bytes_of(self, creator: bytes) -> int:
-        """The bytes of all bodies here that kept versions of a creator's records name, each version counted.
-        """
+        """The bytes of all bodies here that kept versions of a creator's records name, each version counted."""
 
     # --- what is shown ---
 
@@ -157,5 +164,4 @@ class RecordSet(Protocol):
         """Remember that this node refreshes a record to this life, or no longer does."""
 
     def refreshes(self, after: bytes, limit: int) -> list[tuple[bytes, int]]:
-        """At most `limit` of (record id, life in seconds) that this node refreshes, ascending, after `after`.
-        """
+        """At most `limit` of (record id, life in seconds) that this node refreshes, ascending, after `after`."""
