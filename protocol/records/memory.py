@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -23,12 +23,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """A version that is here."""
+    """A version that is here. `names` is the hash of its body until that is released."""
 
     header: Header
     state: State
     arrival: int
     at_ms: int
+    names: bytes | None
 
 
 @dataclass(slots=True)
@@ -109,42 +110,47 @@ class MemoryStore(MemoryActSet):
         """See `RecordSet`."""
         return [_version(entry) for entry in self._read().records.get(record_id, ())]
 
-    def citing(self, cred: bytes) -> list[bytes]:
+    def records_citing(self, cred: bytes) -> list[bytes]:
         """See `RecordSet`."""
-        versions = self._read().versions
-        return sorted(version_id for version_id, entry in versions.items() if entry.header.cred == cred)
+        headers = (entry.header for entry in self._read().versions.values())
+        return sorted({header.record_id for header in headers if header.cred == cred})
 
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         """See `RecordSet`."""
         tables = self._change_tables("put_version")
         assert header.id not in tables.versions, "a version is put once"
-        tables.add(_Entry(header, state, tables.next_arrival(), at_ms))
+        tables.add(_Entry(header, state, tables.next_arrival(), at_ms, header.body_hash))
 
     def set_state(self, version_id: bytes, state: State, at_ms: int) -> None:
         """See `RecordSet`."""
         tables = self._change_tables("set_state")
-        entry = tables.versions.get(version_id)
-        assert entry is not None, "the version is not here"
+        entry = tables.of(version_id)
         assert entry.state is not state, "the version has this state already"
         arrival = tables.next_arrival() if state is State.KEPT else entry.arrival
         tables.remove(entry)
-        tables.add(_Entry(entry.header, state, arrival, at_ms))
+        tables.add(replace(entry, state=state, arrival=arrival, at_ms=at_ms))
 
     def discard_version(self, version_id: bytes) -> None:
         """See `RecordSet`."""
         tables = self._change_tables("discard_version")
-        entry = tables.versions.get(version_id)
-        assert entry is not None, "the version is not here"
-        header = entry.header
-        if header.body_hash is not None and len(tables.bodies[header.body_hash].named_by) == 1:
-            tables.drop(header.body_hash)
+        entry = tables.of(version_id)
+        tables.drop_with(entry)
         tables.remove(entry)
 
     def kept_before(self, hlc: int, limit: int) -> list[Version]:
         """See `RecordSet`."""
-        expiring = self._read().expiring
+        expiring = self._read().by_age[False]
         end = bisect_left(expiring, (hlc, b""), key=_age)
         return [_version(entry) for entry in expiring[: min(end, limit)]]
+
+    def kept_ahead(self, hlc: int, limit: int) -> list[Version]:
+        """See `RecordSet`."""
+        ahead: list[_Entry] = []
+        for entries in self._read().by_age.values():
+            start = bisect_left(entries, (hlc + 1, b""), key=_age)
+            ahead += entries[max(start, len(entries) - limit) :]
+        ahead.sort(key=_age, reverse=True)
+        return [_version(entry) for entry in ahead[:limit]]
 
     def aside_oldest(self, limit: int) -> list[tuple[int, bytes]]:
         """See `RecordSet`."""
@@ -176,6 +182,10 @@ class MemoryStore(MemoryActSet):
         """See `RecordSet`."""
         return self.body(body_hash) is not None
 
+    def names_body(self, body_hash: bytes) -> bool:
+        """See `RecordSet`."""
+        return body_hash in self._read().bodies
+
     def put_body(self, body_hash: bytes, data: bytes) -> None:
         """See `RecordSet`."""
         tables = self._change_tables("put_body")
@@ -184,11 +194,13 @@ class MemoryStore(MemoryActSet):
         if tables.bodies[body_hash].data is None:
             tables.hold(body_hash, data)
 
-    def discard_body(self, body_hash: bytes) -> None:
+    def release_body(self, version_id: bytes) -> None:
         """See `RecordSet`."""
-        tables = self._change_tables("discard_body")
-        if body_hash in tables.bodies:
-            tables.drop(body_hash)
+        tables = self._change_tables("release_body")
+        entry = tables.of(version_id)
+        tables.drop_with(entry)
+        tables.remove(entry)
+        tables.add(replace(entry, names=None))
 
     def wanted_bodies(self, after: bytes, limit: int) -> list[WantedBody]:
         """See `RecordSet`."""
@@ -291,7 +303,8 @@ class _Tables:
         self.versions: dict[bytes, _Entry] = {}
         self.records: dict[bytes, tuple[_Entry, ...]] = {}
         self.kept: list[_Entry] = []  # by arrival
-        self.expiring: list[_Entry] = []  # those of `kept` that are, by (hlc, id)
+        # The kept ones by class, durable or not, each by (hlc, id).
+        self.by_age: dict[bool, list[_Entry]] = {False: [], True: []}
         self.aside: list[_Entry] = []  # by (time, id)
         self.aside_bytes = 0
         self.bodies: dict[bytes, _Body] = {}
@@ -320,6 +333,11 @@ class _Tables:
 
     # --- versions and bodies ------------------------------------------------------------------------------
 
+    def of(self, version_id: bytes) -> _Entry:
+        entry = self.versions.get(version_id)
+        assert entry is not None, "the version is not here"
+        return entry
+
     def add(self, entry: _Entry) -> None:
         self.done.append((self.remove, (entry,)))
         header = entry.header
@@ -327,11 +345,11 @@ class _Tables:
             self._count(entry)
         else:
             insort(self.aside, entry, key=_time_aside)
-            self.aside_bytes += _weight(header)
+            self.aside_bytes += _weight(entry)
         self.versions[header.id] = entry
         self.records[header.record_id] = (*self.records.get(header.record_id, ()), entry)
-        if header.body_hash is not None:
-            self.bodies.setdefault(header.body_hash, _Body()).named_by.append(entry)
+        if entry.names is not None:
+            self.bodies.setdefault(entry.names, _Body()).named_by.append(entry)
             self._judge_lack(header)
 
     def remove(self, entry: _Entry) -> None:
@@ -341,34 +359,31 @@ class _Tables:
         left = tuple(each for each in self.records.pop(header.record_id) if each is not entry)
         if left:
             self.records[header.record_id] = left
-        if header.body_hash is not None:
-            body = self.bodies[header.body_hash]
-            body.named_by.remove(entry)
+        if entry.names is not None:
+            self.bodies[entry.names].named_by.remove(entry)
             self._judge_lack(header)
-            self._forget_if_nothing(header.body_hash)
+            self._forget_if_nothing(entry.names)
         if entry.state is State.KEPT:
             self._count_no_more(entry)
         else:
             _take_out(self.aside, entry, _time_aside)
-            self.aside_bytes -= _weight(header)
+            self.aside_bytes -= _weight(entry)
 
     def _count(self, entry: _Entry) -> None:
         header = entry.header
         insort(self.kept, entry, key=_arrival)
-        if not header.durable:
-            insort(self.expiring, entry, key=_age)
+        insort(self.by_age[header.durable], entry, key=_age)
         creator = self.creators.setdefault(header.creator, _Creator())
         if not self._has_kept(header.record_id):
             insort(creator.ids, header.record_id)
-        creator.bytes += self._held_bytes(header)
+        creator.bytes += self._held_bytes(entry)
 
     def _count_no_more(self, entry: _Entry) -> None:
         header = entry.header
         _take_out(self.kept, entry, _arrival)
-        if not header.durable:
-            _take_out(self.expiring, entry, _age)
+        _take_out(self.by_age[header.durable], entry, _age)
         creator = self.creators[header.creator]
-        creator.bytes -= self._held_bytes(header)
+        creator.bytes -= self._held_bytes(entry)
         if not self._has_kept(header.record_id):
             del creator.ids[bisect_left(creator.ids, header.record_id)]
             if not creator.ids:
@@ -377,8 +392,8 @@ class _Tables:
     def _has_kept(self, record_id: bytes) -> bool:
         return any(entry.state is State.KEPT for entry in self.records.get(record_id, ()))
 
-    def _held_bytes(self, header: Header) -> int:
-        body = None if header.body_hash is None else self.bodies.get(header.body_hash)
+    def _held_bytes(self, entry: _Entry) -> int:
+        body = None if entry.names is None else self.bodies.get(entry.names)
         return 0 if body is None or body.data is None else len(body.data)
 
     def hold(self, body_hash: bytes, data: bytes) -> None:
@@ -395,6 +410,11 @@ class _Tables:
         length, body.data = len(body.data), None
         self._count_body(body, -length)
         self._forget_if_nothing(body_hash)
+
+    def drop_with(self, entry: _Entry) -> None:
+        """Drop the body of a version unless another one names it."""
+        if entry.names is not None and len(self.bodies[entry.names].named_by) == 1:
+            self.drop(entry.names)
 
     def _count_body(self, body: _Body, length: int) -> None:
         for entry in body.named_by:
@@ -429,18 +449,22 @@ class _Tables:
         self._judge_lack(header)
 
     def _judge_lack(self, header: Header) -> None:
+        """Bring `lacking` into step for one version."""
         if header.body_hash is None:
             return
         lack = header.body_hash, header.size, header.id
         at = bisect_left(self.lacking, lack)
         listed = at < len(self.lacking) and self.lacking[at] == lack
-        shown = self.shown.get(header.record_id)
-        wanted = header.id in self.versions and shown is not None and shown.id == header.id
-        if wanted and self.bodies[header.body_hash].data is None:
-            if not listed:
-                self.lacking.insert(at, lack)
-        elif listed:
+        if self._lacks(header) and not listed:
+            self.lacking.insert(at, lack)
+        elif listed and not self._lacks(header):
             del self.lacking[at]
+
+    def _lacks(self, header: Header) -> bool:
+        shown, entry = self.shown.get(header.record_id), self.versions.get(header.id)
+        if entry is None or entry.names is None or shown is None or shown.id != header.id:
+            return False
+        return self.bodies[entry.names].data is None
 
     def refresh(self, record_id: bytes, life_s: int | None) -> None:
         self.done.append((self.refresh, (record_id, self.refreshed.get(record_id))))
@@ -457,8 +481,8 @@ def _version(entry: _Entry) -> Version:
     )
 
 
-def _weight(header: Header) -> int:
-    return len(header.raw) + header.size
+def _weight(entry: _Entry) -> int:
+    return len(entry.header.raw) + (0 if entry.names is None else entry.header.size)
 
 
 def _take_out(items: list[_T], item: _T, key: Callable[[_T], Any]) -> None:

@@ -46,7 +46,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class WantedBody:
-    """A body that kept versions name and that is not here."""
+    """A body that is not here. `size` is the largest that is claimed for it."""
 
     body_hash: bytes
     size: int
