@@ -35,6 +35,8 @@ KINDS: dict[str, Kind] = {
     # NotReady
     "not-ready": Kind("It is not ready yet", 503),
     "group-closed": Kind("The group is not open here", 503),
+    "data-not-here": Kind("The record's data have not arrived here yet", 503),
+    "not-replicated": Kind("It is durable here, but not yet on as many neighbors", 504),
     # Denied
     "access-denied": Kind("Not allowed", 403),
     # StoreError
@@ -76,20 +78,31 @@ RULE_STATUS: dict[str, int] = {
     "identity-deleted": 410,
     "identity-not-found": 404,
     "invalid-argument": 422,
+    "invalid-attributes": 422,
     "invalid-classifier": 422,
     "invalid-credential": 422,
     "invalid-credential-info": 422,
+    "invalid-database": 422,
     "invalid-friendly-name": 422,
     "invalid-peer-name": 422,
     "invalid-properties": 422,
+    "invalid-record": 422,
+    "invalid-record-expiration": 422,
     "invalid-role": 422,
+    "invalid-search": 422,
     "invalid-time-period": 422,
     "invitation-not-trusted": 422,
     "key-mismatch": 422,
     "needs-revocation": 422,
     "no-key-access": 403,
     "not-authorized": 403,
+    "quota-exceeded": 422,
+    "record-deleted": 410,
+    "record-not-found": 404,
+    "record-too-large": 413,
     "unsupported-version": 422,
+    "version-conflict": 409,
+    "wrong-group": 422,
 }
 
 

@@ -54,11 +54,17 @@ RULES: dict[str, Rule] = {
     "invalid-credential-info": Rule(
         "The credential info is incomplete", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081
     ),
+    "invalid-database": Rule("The file is no whole export of a group", "PEER_E_INVALID_DATABASE", 0x80630016),
     "invalid-friendly-name": Rule(
         "The friendly name is not acceptable", "PEER_E_INVALID_FRIENDLY_NAME", 0x80632070
     ),
     "invalid-peer-name": Rule("The peer name is not acceptable", "PEER_E_INVALID_PEER_NAME", 0x80632050),
+    "invalid-record": Rule("The record is not acceptable", "PEER_E_INVALID_RECORD", 0x80632010),
+    "invalid-record-expiration": Rule(
+        "The record's end is not acceptable", "PEER_E_INVALID_RECORD_EXPIRATION", 0x80632080
+    ),
     "invalid-role": Rule("The role is not acceptable", "PEER_E_INVALID_ROLE_PROPERTY", 0x80632071),
+    "invalid-search": Rule("The search is not acceptable", "PEER_E_INVALID_SEARCH", 0x80630601),
     "invalid-time-period": Rule(
         "The period of validity is not acceptable", "PEER_E_INVALID_TIME_PERIOD", 0x80630705
     ),
@@ -74,7 +80,13 @@ RULES: dict[str, Rule] = {
     "needs-revocation": Rule("Lowering or shortening a credential needs a revocation"),
     "no-key-access": Rule("The private key cannot be used", "PEER_E_NO_KEY_ACCESS", 0x80630203),
     "not-authorized": Rule("This credential does not give the right", "PEER_E_NOT_AUTHORIZED", 0x80632020),
+    "quota-exceeded": Rule("The quota of this identity is used up"),
+    "record-deleted": Rule("The record was deleted", "PEER_E_RECORD_NOT_FOUND", 0x80630301),
+    "record-not-found": Rule("No such record is known", "PEER_E_RECORD_NOT_FOUND", 0x80630301),
+    "record-too-large": Rule("The record is too large", "PEER_E_MAX_RECORD_SIZE_EXCEEDED", 0x80630304),
     "unsupported-version": Rule("The version is not supported", "PEER_E_UNSUPPORTED_VERSION", 0x80632090),
+    "version-conflict": Rule("The record has a newer version"),
+    "wrong-group": Rule("It belongs to another group", "PEER_E_INVALID_DATABASE", 0x80630016),
 }
 
 
