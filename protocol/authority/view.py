@@ -162,6 +162,10 @@ class View:
         """The grant that a member goes by at a second UTC, or None for no member."""
         return min(self.holding(pid, at_s), key=Grant.rank, default=None)
 
+    def is_sole(self, pid: bytes) -> bool:
+        """Whether a key is the only one with a live grant."""
+        return len(self._grants) == 1 and pid in self._grants
+
     def members_at(self, at_s: int) -> int:
         """How many keys are members at a second UTC."""
         return sum(
