@@ -165,7 +165,19 @@ FLOOR_SAVED_MS = 60_000  # how far group time may run ahead of what is written d
 HORIZON_STEP_S = 3600
 RECORDS_HELD_S_MAX = 60
 RECORDS_EXPIRED_MAX = 256  # taken from view, or collected, by one event: the next follows at once
+REFRESH_RETRY_S = 60
 REFRESHED_MAX = 1024  # records of one group that one daemon refreshes: arbitrary
 ASIDE_TRIM_MS = 60_000
 RECORDS_COLLECT_MS = 3_600_000  # between two looks for headers whose time is over
 RECORDS_SETTLED_MAX = 128  # judged again by one event after a revocation: about 20 ms
+
+# --- searching records --------------------------------------------------------------------------------------
+SEARCH_BYTES_MAX = 16 * 1024  # of one query, in either language
+SEARCH_DEPTH_MAX = 32  # of parentheses and `not`, or of elements
+SEARCH_TERMS_MAX = 256  # comparisons of one query
+SEARCH_WILDCARDS_MAX = 16  # of one pattern
+SEARCH_ORDERS_MAX = 8  # fields that one query orders by
+SEARCH_PEERS_MAX = 1024  # keys that the names in one query may stand for
+SEARCH_PAGE_MAX = 1000
+SEARCH_CURSOR_BYTES_MAX = 48 * 1024  # the values of ORDERS_MAX attributes, and what surrounds them
+SEARCH_MS_MAX = 2_000  # twice what any search among 100,000 records should take

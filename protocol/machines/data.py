@@ -1,0 +1,178 @@
+"""Data: the records half of a group's machine.
+
+What concerns records alone meets here: group time, the versions that are held, what users write, what is
+refreshed. The group's machine brings in what arrives and what AUTH has become, and passes on what comes out
+as one `RecordIntake`, whatever it came from: a neighbor, a file, a user, or the time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from protocol.authority.acts import Act
+from protocol.authority.grants import Grant
+from protocol.authority.view import View
+from protocol.credentials.keys import PrivateKey
+from protocol.errors import RuleError
+from protocol.machines.data_ids import DataIds, mark_at
+from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord, Written
+from protocol.machines.group_time import GroupTime
+from protocol.machines.record_keeping import header_in
+from protocol.machines.records import RecordIntake, Records, Store
+from protocol.machines.refresh import Refreshing
+from protocol.machines.write import Pen, Writing
+from protocol.peer_time import Moment
+from protocol.records.record import RecordItem
+
+Command = AddRecord | UpdateRecord | DeleteRecord
+
+
+class Data:
+    """The records of one group, and what this node does with them. `begin` comes first with every event."""
+
+    def __init__(self, own: PrivateKey, view: View, rng: random.Random) -> None:
+        """`view` is the machine's; `rng` draws record ids."""
+        self.time = GroupTime()
+        self.records = Records(view, self.time)
+        self.refreshing = Refreshing()
+        self._own = own
+        self._view = view
+        self._writing = Writing(own, rng)
+
+    @property
+    def ids(self) -> DataIds:
+        """The replicated set."""
+        return self.records.ids
+
+    def load(self, now: Moment, store: Store) -> None:
+        """Read everything back at start."""
+        self.time.load(now, store)
+        self.records.load(store)
+        self.refreshing.load(store)
+        self._settle_ids(now)
+
+    def begin(self, now: Moment, store: Store) -> None:
+        """Let time go on."""
+        if self._is_alone():
+            self.time.on_alone(now)
+        self.time.save(now, store)
+        self._settle_ids(now)
+
+    def _is_alone(self) -> bool:
+        """Whether there is no other member."""
+        return self._view.is_sole(self._own.public.pid)
+
+    def _settle_ids(self, now: Moment) -> None:
+        self.ids.settle(self.time.horizon_s(now), mark_at(now.utc_s))
+
+    # --- what comes in --------------------------------------------------------------------------------------
+
+    def take(self, items: Iterable[RecordItem], now: Moment, store: Store) -> RecordIntake:
+        """Versions from a neighbor or a file, signatures verified."""
+        return self.records.take(items, now, store)
+
+    def on_acts(
+        self, acts: Iterable[Act], changed: Iterable[bytes], now: Moment, store: Store
+    ) -> RecordIntake:
+        """AUTH has grown by these acts, and the standing of these grants has changed by them."""
+        self.records.judge_again(changed)
+        intake = self.records.release((act.id for act in acts), now, store)
+        intake.changes += self.records.work(now, store)
+        return intake
+
+    def on_body(self, body_hash: bytes, body: bytes, now: Moment, store: Store) -> RecordIntake:
+        """A body has come that was fetched apart."""
+        intake = RecordIntake()
+        if self.records.take_body(body_hash, body, store):
+            intake.changes += self.records.work(now, store)
+        return intake
+
+    def on_tick(self, grant: Grant | None, now: Moment, store: Store) -> RecordIntake:
+        """What time brings: the end of waiting, expiry, refreshing, and work that was left."""
+        intake = self.records.expire(now, store)
+        intake.changes += self.records.work(now, store)
+        due = self.refreshing.due(self._own.public.pid, self._writing, self._pen(grant, now, store))
+        self._merge(intake, self.take(due, now, store))
+        if self.time.confirmed:
+            self._redate(grant, now, store, intake)
+        return intake
+
+    def _redate(self, grant: Grant | None, now: Moment, store: Store, intake: RecordIntake) -> None:
+        """Put right what a wrong clock did here: own versions are dated anew, those of others come again."""
+        pen = self._pen(grant, now, store)
+        for version in self.records.misdated(now, store):
+            header = header_in(store, version.id)
+            body = None if header.body_hash is None else store.body(header.body_hash)
+            item = None
+            if version.author == self._own.public.pid:
+                try:
+                    item = self._writing.redated(header, pen)
+                except RuleError:
+                    continue  # nothing to write under: what was promised stays as it is
+            intake.changes += self.records.forget(version, now, store)
+            if item is not None:
+                self._merge(intake, self.take([RecordItem(item.header, body)], now, store))
+
+    # --- what users write -----------------------------------------------------------------------------------
+
+    def write(
+        self, command: Command, grant: Grant | None, now: Moment, store: Store
+    ) -> tuple[RecordIntake, Written]:
+        """Do what a user wants. Raises: RuleError, with nothing changed."""
+        pen = self._pen(grant, now, store)
+        if not isinstance(command, DeleteRecord) and command.auto_refresh:
+            self.refreshing.check_room(getattr(command, "record_id", None))
+        match command:
+            case AddRecord():
+                item = self._writing.add(command, pen)
+            case UpdateRecord():
+                item = self._writing.update(command, pen)
+            case DeleteRecord():
+                item = self._writing.delete(command, pen)
+        intake = self.take([item], now, store)
+        assert intake.fresh == [item], (intake, item.header)
+        self._note_refresh(command, item, store)
+        return intake, Written(item.header.record_id, item.header.id)
+
+    def write_reserved(
+        self,
+        record_type: str,
+        record_id: bytes,
+        body: bytes,
+        expires: int,
+        grant: Grant | None,
+        now: Moment,
+        store: Store,
+    ) -> RecordIntake:
+        """Write one of peerd's own records, under a fixed id. Raises: RuleError, with nothing changed."""
+        pen = self._pen(grant, now, store)
+        item = self._writing.reserved(record_type, record_id, body, expires, pen)
+        return self.take([item], now, store)
+
+    def _note_refresh(self, command: Command, item: RecordItem, store: Store) -> None:
+        header = item.header
+        refresh = None if isinstance(command, DeleteRecord) else command.auto_refresh
+        if header.deleted or refresh is False:
+            self.refreshing.stop(header.record_id, store)
+        elif refresh or header.record_id in self.refreshing:
+            self.refreshing.start(header, store)
+
+    def _pen(self, grant: Grant | None, now: Moment, store: Store) -> Pen:
+        return Pen(self._view, grant, self.records.quota, self.time, now, store)
+
+    @staticmethod
+    def _merge(intake: RecordIntake, more: RecordIntake) -> None:
+        intake.fresh += more.fresh
+        intake.changes += more.changes
+        intake.bodies += more.bodies
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def next_deadline(self, now: Moment) -> int | None:
+        """When `on_tick` next has something to do, on the monotonic clock."""
+        dues = (
+            self.records.next_deadline(now),
+            self.refreshing.next_deadline(now.utc_s, now.mono_ms),
+        )
+        return min((due for due in dues if due is not None), default=None)

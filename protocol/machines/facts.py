@@ -1,0 +1,54 @@
+"""What notices tell of grants, neighbors and records: ids in hex, times as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from protocol.authority.grants import Grant
+from protocol.authority.view import View
+from protocol.credentials.roles import role_names
+from protocol.ids import authority_of
+from protocol.machines.link import Link
+from protocol.records.record import Header
+
+
+def grant_facts(grant: Grant) -> dict[str, Any]:
+    """A grant; times in seconds UTC."""
+    return {
+        "grant_id": grant.act_id.hex(),
+        "subject": str(grant.peer_name),
+        "friendly_name": grant.friendly_name,
+        "roles": list(role_names(grant.roles)),
+        "level": grant.level,
+        "not_before": grant.window.start,
+        "not_after": grant.window.end,
+        "stored": grant.stored,
+    }
+
+
+def neighbor_facts(link: Link) -> dict[str, Any]:
+    """The other end of a link."""
+    return {
+        "peer": link.key.authority,
+        "node_id": link.node_id.hex(),
+        "address": link.reached_at or "",
+        "dialled": link.dialled,
+    }
+
+
+def record_facts(header: Header, view: View) -> dict[str, Any]:
+    """A version of a record; `modified` in milliseconds UTC."""
+    return {
+        "record_id": header.record_id.hex(),
+        "record_type": header.type,
+        "version_id": header.id.hex(),
+        "creator": name_or_authority(view, header.creator),
+        "modified_by": name_or_authority(view, header.author),
+        "modified": header.hlc_ms,
+        "version": header.version,
+    }
+
+
+def name_or_authority(view: View, pid: bytes) -> str:
+    """The peer name that a key has in the group, or its authority when it has none any more."""
+    return view.name_of(pid) if view.live_grants(pid) else authority_of(pid)
