@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from protocol.codec import encode
 from protocol.errors import Fault, RemoteProtocolError, RuleError, malformed
 from protocol.limits import ATTRIBUTE_NAME_CHARACTERS_MAX, ATTRIBUTES_BYTES_MAX
+from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN
 
 INT: Final = 1
 STRING: Final = 2
@@ -26,8 +27,6 @@ KIND_NAMES: dict[int, str] = {INT: "int", STRING: "string", DATE: "date"}
 
 INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
-DATE_MS_MIN = -62_135_596_800_000  # 0001-01-01T00:00:00Z
-DATE_MS_MAX = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 # What the original searches for under these names is a record's own; nobody may set it besides.
 RESERVED_NAMES = frozenset(

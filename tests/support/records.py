@@ -26,8 +26,6 @@ from protocol.limits import ATTRIBUTES_BYTES_MAX, HEADER_BYTES_MAX
 from protocol.peer_time import hlc_at, hlc_s
 from protocol.records.attributes import (
     DATE,
-    DATE_MS_MAX,
-    DATE_MS_MIN,
     INT,
     INT_MAX,
     INT_MIN,
@@ -38,6 +36,7 @@ from protocol.records.attributes import (
     canonical_attributes,
     encode_attributes,
 )
+from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN
 from protocol.records.record import (
     Header,
     RecordItem,
