@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 from xml.etree import ElementTree as ET
@@ -145,6 +145,31 @@ def read_document(form: Form, document: str | bytes) -> Filled:
     return reader.filled()
 
 
+def strict_parser(refused: Callable[[str], RuleError]) -> expat.XMLParserType:
+    """An expat parser that takes elements, attributes and text, and refuses everything else by what `refused`
+    makes of the reason. Each text is UTF-8, whatever it says of itself; a line end parts namespace and name.
+    """
+
+    def refuse(reason: str) -> Callable[..., NoReturn]:
+        def refuse_it(*_: object) -> NoReturn:
+            raise refused(reason)
+
+        return refuse_it
+
+    def declared(version: str, encoding: str | None, _standalone: int) -> None:
+        if version != "1.0" or (encoding is not None and encoding.lower() != "utf-8"):
+            raise refused("it is not XML 1.0 in UTF-8")
+
+    parser = expat.ParserCreate("utf-8", _BETWEEN)
+    parser.buffer_text = True
+    parser.XmlDeclHandler = declared
+    parser.StartDoctypeDeclHandler = refuse("it has a document type")
+    parser.ProcessingInstructionHandler = refuse("it holds a processing instruction")
+    parser.CommentHandler = refuse("it holds a comment")
+    parser.StartCdataSectionHandler = refuse("it holds a CDATA section")
+    return parser
+
+
 @dataclass(slots=True)
 class _Reader:
     """Takes a document in, event by event; any event that the form does not foresee ends the reading."""
@@ -156,17 +181,11 @@ class _Reader:
     values: dict[str, list[str]] = field(default_factory=dict)
 
     def parser(self) -> expat.XMLParserType:
-        """An expat parser that reports here; each text is UTF-8, whatever it says of itself."""
-        parser = expat.ParserCreate("utf-8", _BETWEEN)
-        parser.buffer_text = True
-        parser.XmlDeclHandler = self._declared
+        """An expat parser that reports here."""
+        parser = strict_parser(not_trusted)
         parser.StartElementHandler = self._opened
         parser.EndElementHandler = self._closed
         parser.CharacterDataHandler = self._text
-        parser.StartDoctypeDeclHandler = _refuse_document_type
-        parser.ProcessingInstructionHandler = _refuse_instruction
-        parser.CommentHandler = _refuse_comment
-        parser.StartCdataSectionHandler = _refuse_cdata
         return parser
 
     def filled(self) -> Filled:
@@ -175,10 +194,6 @@ class _Reader:
             if len(self.values.get(element.name, ())) < element.times_min:
                 raise not_trusted(f"{element.name} is missing")
         return Filled({e.name: tuple(self.values.get(e.name, ())) for e in self.form.elements})
-
-    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
-        if version != "1.0" or (encoding is not None and encoding.lower() != "utf-8"):
-            raise not_trusted("it is not XML 1.0 in UTF-8")
 
     def _opened(self, name: str, attributes: dict[str, str]) -> None:
         self.depth += 1
@@ -224,19 +239,3 @@ class _Reader:
             self.pieces.append(text)
         elif text.strip(_WHITE):
             raise not_trusted("text stands outside the values")
-
-
-def _refuse_document_type(name: str, system: str | None, public: str | None, subset: bool) -> NoReturn:
-    raise not_trusted("it has a document type")
-
-
-def _refuse_instruction(target: str, text: str) -> NoReturn:
-    raise not_trusted("it holds a processing instruction")
-
-
-def _refuse_comment(text: str) -> NoReturn:
-    raise not_trusted("it holds a comment")
-
-
-def _refuse_cdata() -> NoReturn:
-    raise not_trusted("it holds a CDATA section")
