@@ -40,6 +40,7 @@ ROOT_KEYS_MAX = 16  # of one operating or recovery set: arbitrary, more than peo
 EXT_BYTES_MAX = 4096
 PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
 PROPERTIES_BYTES_MAX = 32 * 1024  # of their body, so that it fits an act with all that surrounds it
+CHANGED_GRANTS_MAX = 16_384  # named to those who re-judge what rests on them; of more they look at all
 CHAINS_OWN_WARN = 8  # a daemon warns when it opens its ninth chain
 HLC_AHEAD_MS_MAX = 5 * 60 * 1000  # beyond it an act is quarantined
 
@@ -52,6 +53,7 @@ QUARANTINED_BYTES_MAX = 1024 * 1024
 
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
+BUNDLE_ACTS_MAX = 64  # a chain of 25, and as many rotations of the root as fit beside it
 DOCUMENT_BYTES_MAX = 128 * 1024
 INVITATION_ADDRESSES_MAX = 16
 ADDRESS_CHARACTERS_MAX = 255
@@ -181,3 +183,7 @@ SEARCH_PEERS_MAX = 1024  # keys that the names in one query may stand for
 SEARCH_PAGE_MAX = 1000
 SEARCH_CURSOR_BYTES_MAX = 48 * 1024  # the values of ORDERS_MAX attributes, and what surrounds them
 SEARCH_MS_MAX = 2_000  # twice what any search among 100,000 records should take
+CONTACT_LIFE_S = 7 * 86_400
+CONTACT_RENEWAL_S = 86_400
+CONTACT_RETRY_MS = 60_000
+DIRECTORY_DRAWN_MAX = 8  # members drawn at a time
