@@ -114,6 +114,7 @@ SESSION_GAP_MS_MIN = 10_000  # between two sessions that one side begins with on
 SESSION_GAP_MS_MAX = 300_000  # when they keep bringing nothing
 WANTED_IDS_MAX = 1024
 GOT_IDS_MAX = 256  # of one acknowledgement: as many as there are versions in a frame
+RECORDS_PASSED_ON_MAX = 1024  # brought by one session; of more, neighbors learn by digests
 RECENT_IDS_MAX = 512  # that arrived since two nodes last agreed; with more, ranges are reconciled
 
 # --- the crank ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Evidence bundles: what proves one grant to somebody who holds nothing of the group but its name.
 
-A bundle is the canonical map `{acts, ders}`: the genesis act, then the grants from the root's down to the
-subject's, and the certificates root first. It carries no `prev`: its acts are judged by the rules that need
+A bundle is the canonical map `{acts, ders}`: the genesis act, the rotations up to the root version that the
+first grant is signed under, then the grants from the root's down to the subject's; and the certificates, of
+genesis and of the grants, root first. It carries no `prev`: its acts are judged by the rules that need
 `cred` alone, so it proves a membership and opens a link, but its acts do not enter the set (they arrive by
 reconciliation, with their chains). One object serves the handshake, pickup and the invitation.
 
@@ -19,6 +20,7 @@ from msgspec import Meta
 
 from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Admitted, Case, admitted_of, credential_rules_for
+from protocol.authority.bodies import GrantBody, Kind
 from protocol.authority.elements import Der, admit_der, der_bytes, make_der
 from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.root import Root, read_untrusted_genesis
@@ -28,13 +30,21 @@ from protocol.credentials.certificates import Certificate
 from protocol.credentials.chain import chain_checks, decode_untrusted_chain
 from protocol.credentials.keys import PublicKey, SignatureCheck
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import ACT_BYTES_MAX, BUNDLE_BYTES_MAX, CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX
+from protocol.ids import split_ids
+from protocol.limits import (
+    ACT_BYTES_MAX,
+    BUNDLE_ACTS_MAX,
+    BUNDLE_BYTES_MAX,
+    CERTIFICATE_BYTES_MAX,
+    CHAIN_CERTIFICATES_MAX,
+    LEVEL_ROOT,
+)
 
 
 class _Form(msgspec.Struct, frozen=True):
     acts: Annotated[
         list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]],
-        Meta(min_length=2, max_length=CHAIN_CERTIFICATES_MAX),
+        Meta(min_length=2, max_length=BUNDLE_ACTS_MAX),
     ]
     ders: Annotated[
         list[Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]],
@@ -82,9 +92,9 @@ def decode_untrusted_bundle(raw: bytes, *, authority: bytes) -> Bundle:
     root = read_untrusted_genesis(acts[0])
     if not root.gid.startswith(authority):
         raise RemoteProtocolError(Fault.WRONG_GROUP, "evidence of another group")
-    if len(form.ders) != len(acts):
-        raise _bad("a bundle has one certificate for each act")
     admitted = _admit_path(acts, root)
+    if len(form.ders) != 1 + sum(one.grant is not None for one in admitted):
+        raise _bad("a bundle has one certificate for genesis and one for each grant")
     chain = decode_untrusted_chain(form.ders, root.gid)
     ders = _pair(admitted, chain)
     path = tuple(one.grant for one in admitted[1:] if one.grant is not None)
@@ -98,7 +108,8 @@ def _admit_path(acts: Sequence[Act], root: Root) -> list[Admitted]:
     for act in acts[1:]:
         if act.place.gid != root.gid or act.place.cred != above.id:
             raise _bad("each act of a bundle is signed under the one before it")
-        case = Case(act, root.gid, None, above, read_untrusted_grant(act))
+        grant = None if act.kind == Kind.ROTATE_ROOT else read_untrusted_grant(act)
+        case = Case(act, root.gid, None, above, grant)
         reason = next((r for rule in credential_rules_for(act) if (r := rule(case)) is not None), None)
         if reason is not None:
             raise _bad(f"an act of the bundle breaks the rule {reason}")
@@ -108,11 +119,12 @@ def _admit_path(acts: Sequence[Act], root: Root) -> list[Admitted]:
 
 
 def _pair(admitted: Sequence[Admitted], chain: Sequence[Certificate]) -> tuple[Der, ...]:
-    """Match each certificate with its act; the key above signs the one below."""
+    """Match each certificate with its act; the key above signs the one below. Rotations have none."""
     known = _Path({one.id: one for one in admitted}, admitted[0].place.gid)
     ders = []
     issuer: PublicKey = chain[0].key
-    for act, certificate in zip(admitted, chain, strict=True):
+    certified = [admitted[0], *(one for one in admitted if one.grant is not None)]
+    for act, certificate in zip(certified, chain, strict=True):
         der = make_der(act.id, issuer, certificate)
         if (verdict := admit_der(der, known)) is not None:
             raise _bad(f"a certificate of the bundle is not its act's: {verdict}")
@@ -161,22 +173,63 @@ def path_evidence(
     """The acts from genesis down to a grant (or genesis alone), and the DERs of their certificates; None when
     one of these has not been delivered.
     """
-    last = view.admitted(act_id)
-    if view.root is None or last is None:
+    last, rotations = view.admitted(act_id), view.rotations
+    if not rotations or last is None:
         return None
-    grants = [] if last.grant is None else view.path(last.grant)
-    acts, ders = [], []
-    for one in (view.root.rotation, *(grant.act_id for grant in grants)):
-        element_id = view.der_of(one)
-        raw = raw_of(element_id) if element_id is not None else None
-        if raw is not None:
-            der = der_bytes(raw)
-        elif one == act_id and leaf_der is not None:
-            der = leaf_der
-        else:
-            return None
-        act = raw_of(one)
-        assert act is not None
-        acts.append(act)
-        ders.append(der)
-    return acts, ders
+    grants = [] if last.grant is None else [grant.act_id for grant in view.path(last.grant)]
+    if last.grant is not None:
+        rotations = _rotations_to(view, view.path(last.grant)[0].cred)
+    acts = [raw_of(one) for one in (*rotations, *grants)]
+    ders = [_der_of(view, one, raw_of) for one in (rotations[0], *grants)]
+    if ders[-1] is None and leaf_der is not None:
+        ders[-1] = leaf_der
+    assert None not in acts
+    if None in ders:
+        return None
+    return [raw for raw in acts if raw is not None], [der for der in ders if der is not None]
+
+
+def _rotations_to(view: View, version: bytes) -> tuple[bytes, ...]:
+    """The rotations from genesis to the one that is signed under, effective or not."""
+    line = [version]
+    while (above := view.admitted(line[-1])) is not None and above.place.cred is not None:
+        line.append(above.place.cred)
+    return tuple(reversed(line))
+
+
+def _der_of(view: View, act_id: bytes, raw_of: Callable[[bytes], bytes | None]) -> bytes | None:
+    element_id = view.der_of(act_id)
+    raw = None if element_id is None else raw_of(element_id)
+    return None if raw is None else der_bytes(raw)
+
+
+# --- does it hold here? -------------------------------------------------------------------------------------
+
+
+def stands(view: View, bundle: Bundle) -> bool:
+    """Whether nothing in this view speaks against a bundle: no grant on its path is void or hit here, unless
+    the act that cites it is effective here.
+
+    So whom a departed administrator admitted before its cut passes, and whom it admits afterwards does not,
+    whether those grants have arrived here or not. A grant of a replaced root passes only when it is known
+    here to count.
+    """
+    if bundle.gid != view.gid:
+        return False
+    cited = [act.id for act in bundle.acts[-len(bundle.path) :]]
+    return all(
+        _holds(view, grant, act) or (after is not None and view.is_effective(after))
+        for grant, act, after in zip(
+            bundle.path, bundle.acts[-len(bundle.path) :], [*cited[1:], None], strict=True
+        )
+    )
+
+
+def _holds(view: View, grant: Grant, act: Act) -> bool:
+    """Whether a grant is live here, or could be when it arrives."""
+    if view.admitted(grant.act_id) is not None:
+        return view.is_live(grant.act_id)
+    if grant.author_level == LEVEL_ROOT and view.rotations and grant.cred != view.rotations[-1]:
+        return view.admitted(grant.cred) is None
+    assert isinstance(act.body, GrantBody)
+    return not view.hits_on(grant, split_ids(act.body.despite))

@@ -1,26 +1,31 @@
 """What a set of admitted acts means: who is a member, with which credential, under which properties.
 
-The view is a function of the set. `add` and `add_der` only collect, and every question is answered by an
-order over content (levels, hlc, ids), so any order of adding gives the same answers; the tests shuffle. Acts
-of a kind that this release does not evaluate are carried and counted, nothing more: INVITE, the revocations,
-ANNUL, RESIGN, rotations after genesis, and kinds from the future.
+The view is a function of the set. `add` and `add_der` only collect; the first question after that has the
+evaluation decide what is new (evaluation.py), and every answer goes by content (levels, hlc, ids), so any
+order of adding gives the same answers; the tests shuffle. Kinds from the future are carried and counted,
+nothing more.
 
-Effective here: an act whose `cred` is effective, down to genesis. Live: the same, since nothing is revoked
-yet. Membership: a live grant whose window holds now and whose certificate is held (design section 5,
-"Membership means").
+Effective: passes evaluation. Live: effective, and hit by no revocation. Membership: a live grant whose window
+holds now and whose certificate is held (design section 5, "Membership means").
+
+What has been told may have to be taken back: `generation` rises, and `take_changed` names the grants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set as AbstractSet
+from dataclasses import dataclass
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
-from protocol.authority.bodies import Kind, PropertiesBody
+from protocol.authority.bodies import InviteBody, PropertiesBody, ResignBody, RevokeBody
+from protocol.authority.cuts import Claim, excuses_of, with_own
+from protocol.authority.evaluation import Evaluation
 from protocol.authority.grants import Grant
+from protocol.authority.linked import may_adopt, may_continue
+from protocol.authority.protected import Protected
 from protocol.authority.root import Root
-from protocol.limits import LEVEL_ROOT
+from protocol.limits import CHANGED_GRANTS_MAX, LEVEL_ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +52,25 @@ class Hit:
     act_id: bytes
 
 
-@dataclass(slots=True)
 class View:
     """The outcome of evaluating a set of acts of the group `gid`."""
 
-    gid: bytes
-    root: Root | None = None
-    _admitted: dict[bytes, Admitted] = field(default_factory=dict)
-    _effective: dict[bytes, bool] = field(default_factory=dict)
-    _grants: dict[bytes, list[Grant]] = field(default_factory=dict)
-    _pids: dict[str, bytes] = field(default_factory=dict)
-    _heads: dict[tuple[bytes, bytes], Head] = field(default_factory=dict)
-    _ders: dict[bytes, bytes] = field(default_factory=dict)
-    _properties: tuple[int, bytes, PropertiesBody] | None = None
-    _latest_hlc: int = 0
+    def __init__(self, gid: bytes) -> None:
+        """Begin with no act."""
+        self.gid = gid
+        self._admitted: dict[bytes, Admitted] = {}
+        self._evaluation = Evaluation()
+        self._protected = Protected()
+        self._protected_at = 0
+        self._pids: dict[str, bytes] = {}
+        self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._ders: dict[bytes, bytes] = {}
+        self._properties: list[tuple[int, bytes, PropertiesBody]] = []
+        self._invites: dict[bytes, InviteBody] = {}
+        self._removals: dict[bytes, RevokeBody | ResignBody] = {}
+        self._latest_hlc = 0
+
+    # --- the set --------------------------------------------------------------------------------------------
 
     def admitted(self, act_id: bytes) -> Admitted | None:
         """An admitted act, or None."""
@@ -74,28 +84,19 @@ class View:
         """Take in an act that `admit` found valid; adding one twice changes nothing."""
         if admitted.id in self._admitted:
             return
-        effective = self._is_effective(admitted)
         self._admitted[admitted.id] = admitted
-        self._effective[admitted.id] = effective
+        self._evaluation.add(act, admitted)
         self._latest_hlc = max(self._latest_hlc, admitted.place.hlc)
         self._note_head(admitted)
-        if not effective:
-            return
-        if admitted.root is not None:
-            self.root = admitted.root
+        body = act.body
         if admitted.grant is not None:
-            self._grants.setdefault(admitted.grant.pid, []).append(admitted.grant)
             self._pids[admitted.grant.key.authority] = admitted.grant.pid
-        if isinstance(act.body, PropertiesBody):
-            self._note_properties(act, act.body)
-
-    def _is_effective(self, admitted: Admitted) -> bool:
-        cred = admitted.place.cred
-        if cred is None:
-            return admitted.root is not None
-        if admitted.kind == Kind.ROTATE_ROOT:
-            return False
-        return self._effective[cred]
+        elif isinstance(body, PropertiesBody):
+            self._properties.append((act.place.hlc, act.id, body))
+        elif isinstance(body, InviteBody):
+            self._invites[act.id] = body
+        elif isinstance(body, RevokeBody | ResignBody):
+            self._removals[act.id] = body
 
     def _note_head(self, admitted: Admitted) -> None:
         place = admitted.place
@@ -103,11 +104,6 @@ class View:
         known = self._heads.get((place.author, place.chain))
         if known is None or (head.seq, head.id) > (known.seq, known.id):
             self._heads[place.author, place.chain] = head
-
-    def _note_properties(self, act: Act, body: PropertiesBody) -> None:
-        key = (act.place.hlc, act.id)
-        if self._properties is None or key > self._properties[:2]:
-            self._properties = (*key, body)
 
     def add_der(self, act_id: bytes, element_id: bytes) -> None:
         """Note that the certificate of `act_id` is held under `element_id`."""
@@ -117,15 +113,9 @@ class View:
         """The element id of an act's certificate, or None while it has not been delivered."""
         return self._ders.get(act_id)
 
-    @property
-    def properties(self) -> PropertiesBody:
-        """The group's properties; the defaults before any were signed."""
-        return PropertiesBody() if self._properties is None else self._properties[2]
-
-    @property
-    def properties_hlc(self) -> int:
-        """When the properties were signed; 0 before any were."""
-        return 0 if self._properties is None else self._properties[0]
+    def act_ids(self) -> tuple[bytes, ...]:
+        """The ids of all admitted acts, in the order of their arrival here."""
+        return tuple(self._admitted)
 
     @property
     def latest_hlc(self) -> int:
@@ -133,26 +123,167 @@ class View:
         return self._latest_hlc
 
     def head(self, author: bytes, chain: bytes) -> Head | None:
-        """The last act of a chain."""
+        """The last act of a chain, effective or not."""
         return self._heads.get((author, chain))
+
+    # --- what is effective ----------------------------------------------------------------------------------
+
+    @property
+    def _decided(self) -> Evaluation:
+        if not self._evaluation.settled:
+            self._evaluation.settle()
+        return self._evaluation
 
     def is_effective(self, act_id: bytes) -> bool:
         """Whether an act is admitted and effective."""
-        return self._effective.get(act_id, False)
+        node = self._decided.linked.nodes.get(act_id)
+        return node is not None and bool(node.effective)
+
+    def is_live(self, act_id: bytes) -> bool:
+        """Whether an act is effective, and no revocation hits it if it is a GRANT."""
+        node = self._decided.linked.nodes.get(act_id)
+        return node is not None and bool(node.effective) and (node.grant is None or node.standing == ())
+
+    def hits_of(self, grant_id: bytes) -> tuple[bytes, ...]:
+        """The effective revocations that hit a grant, ascending; void grants are hit like others."""
+        node = self._decided.linked.nodes.get(grant_id)
+        if node is None or node.grant is None:
+            return ()
+        return tuple(hit.id for hit in self._evaluation.cuts.on_grant(node).hits)
+
+    def hits_on(self, grant: Grant, despite: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The same for a grant that somebody shows and that need not have arrived here; `despite` is what
+        its body says.
+        """
+        evaluation = self._decided
+        excuses = with_own({}, despite, grant.author_level)
+        before = None if grant.renews is None else evaluation.linked.nodes.get(grant.renews)
+        if before is not None and before.effective and may_continue(grant, before.grant):
+            excuses = with_own(excuses_of(before, evaluation.linked), despite, grant.author_level)
+        claim = Claim(grant.pid, grant.level, grant.author, grant.window.end, excuses)
+        return tuple(hit.id for hit in evaluation.cuts.on(claim).hits)
+
+    def removals_of(self, pid: bytes) -> tuple[bytes, ...]:
+        """The effective revocations of a key and its RESIGNs, ascending: what a grant that brings it back
+        has to name in `despite`.
+        """
+        removals = self._decided.linked.removals.get(pid, ())
+        return tuple(sorted(one.id for one in removals if one.effective))
 
     def data_hits(self, cred: bytes) -> tuple[Hit, ...] | None:
         """The revocations that records written under a grant have to pass; None when the grant gives nothing,
         so that they are void whatever they are.
+
+        A grant that adopts it will do in its place: of several, the one with the fewest hits, then the grant
+        itself, then the smallest id.
         """
-        return () if self.is_effective(cred) else None
+        linked = self._decided.linked
+        node = linked.nodes.get(cred)
+        if node is None or node.grant is None:
+            return None
+        others = [one for one in linked.adopters.get(cred, ()) if may_adopt(one.grant, node.grant)]
+        standing = [one for one in (node, *others) if one.standing is not None]
+        if not standing:
+            return None
+        best = min(standing, key=lambda one: (len(one.standing or ()), one is not node, one.id))
+        return tuple(self._hit(act_id) for act_id in best.standing or ())
+
+    def _hit(self, act_id: bytes) -> Hit:
+        return data_rule(act_id, self._admitted[act_id].place.hlc, self._removals[act_id])
+
+    @property
+    def generation(self) -> int:
+        """Rises when something that was told may be otherwise now: an act that was effective is void or the
+        other way round, a grant told of has other hits, the root has rotated. New grants raise nothing.
+        """
+        return self._decided.revisions
+
+    def take_changed(self) -> tuple[bytes, ...] | None:
+        """The grants whose standing has changed since this was last asked, new ones left out: effective or
+        void, hit by others, adopted. None: too many to name, so all.
+        """
+        revised = self._decided.revised
+        self._evaluation.revised = {}
+        return tuple(revised) if len(revised) <= CHANGED_GRANTS_MAX else None
+
+    # --- P(S) -----------------------------------------------------------------------------------------------
+
+    def _protection(self) -> Protected:
+        evaluation = self._decided
+        if self._protected_at != evaluation.revisions:
+            self._protected, self._protected_at = Protected(), evaluation.revisions
+            self._protected.grow(node for node in evaluation.linked.nodes.values() if node.effective)
+        else:
+            self._protected.grow(evaluation.grown)
+        evaluation.grown = []
+        return self._protected
+
+    def protected(self) -> AbstractSet[bytes]:
+        """The ids of P(S), in no particular order: what a node keeps, digests and passes on. Whatever else
+        was admitted belongs into the side store.
+        """
+        return self._protection().nodes.keys()
+
+    def is_protected(self, act_id: bytes) -> bool:
+        """Whether an act belongs to P(S)."""
+        return act_id in self._protection().nodes
+
+    # --- the root -------------------------------------------------------------------------------------------
+
+    @property
+    def root(self) -> Root | None:
+        """The root version that signs now; None before genesis has arrived."""
+        last = self._decided.root.last
+        return None if last is None else last.root
+
+    @property
+    def rotations(self) -> tuple[bytes, ...]:
+        """The ids of the effective rotations, genesis first."""
+        return tuple(node.id for node in self._decided.root.versions)
+
+    @property
+    def properties(self) -> PropertiesBody:
+        """The group's properties; the defaults before any were signed."""
+        last = self._last_properties()
+        return PropertiesBody() if last is None else last[2]
+
+    @property
+    def properties_hlc(self) -> int:
+        """When the properties were signed; 0 before any were."""
+        last = self._last_properties()
+        return 0 if last is None else last[0]
+
+    def _last_properties(self) -> tuple[int, bytes, PropertiesBody] | None:
+        counting = (one for one in self._properties if self.is_effective(one[1]))
+        return max(counting, key=lambda one: one[:2], default=None)
+
+    # --- members --------------------------------------------------------------------------------------------
+
+    def invites(self) -> list[tuple[bytes, InviteBody]]:
+        """The effective INVITEs whose author still holds the credential that they were signed under, unhit;
+        dates and uses are not looked at.
+        """
+        return [
+            (act_id, body)
+            for act_id, body in self._invites.items()
+            if self.is_effective(act_id) and self.is_live(self._admitted[act_id].place.cred or b"")
+        ]
+
+    def _live(self, pid: bytes) -> dict[bytes, Grant]:
+        return self._decided.live.get(pid, {})
 
     def live_grants(self, pid: bytes) -> list[Grant]:
         """Every live grant to a key, delivered or not, in no particular order."""
-        return list(self._grants.get(pid, ()))
+        return list(self._live(pid).values())
+
+    def grants_ever(self, pid: bytes) -> list[Grant]:
+        """Every admitted grant to a key, live or not, in no particular order."""
+        nodes = self._evaluation.linked.grants_to.get(pid, ())
+        return [node.grant for node in nodes if node.grant is not None]
 
     def delivered(self, pid: bytes) -> list[Grant]:
         """The live grants to a key whose certificate is held."""
-        return [grant for grant in self._grants.get(pid, ()) if grant.act_id in self._ders]
+        return [grant for grant in self._live(pid).values() if grant.act_id in self._ders]
 
     def holding(self, pid: bytes, at_s: int) -> list[Grant]:
         """Those of them whose window holds at a second UTC."""
@@ -162,37 +293,36 @@ class View:
         """The grant that a member goes by at a second UTC, or None for no member."""
         return min(self.holding(pid, at_s), key=Grant.rank, default=None)
 
-    def is_sole(self, pid: bytes) -> bool:
-        """Whether a key is the only one with a live grant."""
-        return len(self._grants) == 1 and pid in self._grants
-
     def members_at(self, at_s: int) -> int:
         """How many keys are members at a second UTC."""
         return sum(
-            any(grant.act_id in self._ders and grant.window.holds(at_s) for grant in grants)
-            for grants in self._grants.values()
+            any(grant.act_id in self._ders and grant.window.holds(at_s) for grant in grants.values())
+            for grants in self._decided.live.values()
         )
 
     def latest(self, pid: bytes) -> Grant | None:
         """The delivered grant that began last, valid now or not: what a renewal after expiry starts from."""
-        return min(self.delivered(pid), key=lambda grant: (-grant.window.start, *grant.rank()), default=None)
+        return min(self.delivered(pid), key=_last_begun, default=None)
 
     def pid_of(self, authority: str) -> bytes | None:
         """The pid of the key with a live grant whose peer authority (40 hex digits) this is."""
+        pid = self.pid_ever(authority)
+        return pid if pid is not None and pid in self._decided.live else None
+
+    def pid_ever(self, authority: str) -> bytes | None:
+        """The same for every key that was ever granted anything, live or not."""
         return self._pids.get(authority)
 
     def name_of(self, pid: bytes) -> str:
-        """The peer name that a subject has by its current or else its latest grant, delivered or not."""
-        grants = self.delivered(pid) or self._grants[pid]
-        return str(min(grants, key=lambda grant: (-grant.window.start, *grant.rank())).peer_name)
-
-    def act_ids(self) -> tuple[bytes, ...]:
-        """The ids of all admitted acts, in the order of their arrival here."""
-        return tuple(self._admitted)
+        """The peer name that a subject has by its current or else its latest grant, delivered or not; of one
+        that has been removed, by the latest it ever had.
+        """
+        grants = self.delivered(pid) or self.live_grants(pid) or self.grants_ever(pid)
+        return str(min(grants, key=_last_begun).peer_name)
 
     def subjects(self) -> Iterator[bytes]:
         """The pids of all keys with a live grant, ascending."""
-        return iter(sorted(self._grants))
+        return iter(sorted(self._decided.live))
 
     def path(self, grant: Grant) -> list[Grant]:
         """The grants from the one signed by the root down to `grant`, by `cred`."""
@@ -202,3 +332,20 @@ class View:
             assert above is not None
             path.append(above)
         return path[::-1]
+
+
+def _last_begun(grant: Grant) -> tuple[int, int, int, bytes]:
+    return (-grant.window.start, *grant.rank())
+
+
+def data_rule(act_id: bytes, hlc: int, body: RevokeBody | ResignBody) -> Hit:
+    """What a revocation does to records written under the grants that it hits.
+
+    Who resigns leaves what it wrote until then. A rule that is not known here, and none without a list, is
+    "drop".
+    """
+    if isinstance(body, ResignBody) or body.data == "time":
+        return Hit("time", None, hlc, act_id)
+    if body.data in ("", "manifest") and body.manifest is not None:
+        return Hit("manifest", body.manifest, hlc, act_id)
+    return Hit("drop", None, hlc, act_id)

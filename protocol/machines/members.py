@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Admitted, Deferred, Invalid, admit
-from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle
+from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle, stands
 from protocol.authority.elements import Der, Element, admit_der, ids_untrusted, stored_is_der
 from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
@@ -272,8 +272,8 @@ class Members:
         return min((second for second in seconds if at_s < second <= END_OF_TIME_S), default=None)
 
     def _evidence_grant(self, at_s: int) -> Grant | None:
-        leaf = None if self._evidence is None else self._evidence.leaf
-        return leaf if leaf is not None and leaf.window.holds(at_s) else None
+        evidence = self._evidence
+        return evidence.leaf if evidence is not None and self.accepts(evidence, at_s) else None
 
     def own_bundle(self, at_s: int, store: ActSet) -> bytes:
         """The evidence to show: of the own credential, or of the last one there was; empty when there never
@@ -299,14 +299,10 @@ class Members:
         return next((raw for raw in bundles if raw is not None), b"")
 
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
-        """Whether a verified bundle makes its subject a member in this view: its window holds, and nothing on
-        its path is ineffective here.
+        """Whether a verified bundle makes its subject a member in this view: its window holds, and nothing
+        here speaks against its path.
         """
-        if bundle.gid != self.view.gid or not bundle.leaf.window.holds(at_s):
-            return False
-        return all(
-            self.view.admitted(act.id) is None or self.view.is_effective(act.id) for act in bundle.acts
-        )
+        return bundle.leaf.window.holds(at_s) and stands(self.view, bundle)
 
     def adopt(self, bundle: Bundle, now: Moment, store: ActSet) -> Intake:
         """Keep evidence of a credential of our own, if it is better than the one in use."""
