@@ -25,7 +25,8 @@ two repeats the session, once, from the start and with whole ids. That is why a 
 always answered, if need be by an empty one.
 
 A set may change while a session runs: each answer is made from the ids of its moment, and a list is
-remembered as it was sent.
+remembered as it was sent. Either side may leave out what lies before a bound, and say so beside the messages;
+the other, which then leaves it out too, has already hashed or listed some of it at most.
 
 Guards: bounds ascend strictly inside the range that they divide, and a settled range is never asked about
 again, so that a message costs at most two passes over the ids; a fingerprint is never answered by one
@@ -200,14 +201,23 @@ class Reconciliation:
     """One side of one session over one set of ids."""
 
     def __init__(
-        self, ids: OrderedIds, key: bytes, *, initiator: bool, short_id: ShortId | None = None
+        self,
+        ids: OrderedIds,
+        key: bytes,
+        *,
+        initiator: bool,
+        willing: bool = True,
+        short_id: ShortId | None = None,
     ) -> None:
         """Both sides give the same `key`: 32 bytes that no other session, nor other set, has.
 
-        `short_id` stands in for the keyed hash of 8 bytes, for tests that want collisions.
+        A side that is not `willing` leaves every question to another session. `short_id` stands in for the
+        keyed hash of 8 bytes, for tests that want collisions.
         """
         assert len(key) == SESSION_KEY_BYTES
         self._ids = ids
+        self._willing = willing
+        self._lower = LOWEST
         self._hashes = _Hashes(key)
         self._short_id = short_id or self._hashes.short_id
         # Both are stacks: what is answered next stands last.
@@ -223,6 +233,10 @@ class Reconciliation:
         self._to_come = _Found()
         self._unnamed = 0
         self._done = False
+
+    def leave_out_before(self, bound: bytes) -> None:
+        """From now on, the entries before a bound are outside of the session; it never moves back."""
+        self._lower = max(self._lower, bound)
 
     def open(self) -> bytes:
         """The initiator's first message."""
@@ -373,6 +387,7 @@ class Reconciliation:
     def _compose(self) -> _Draft:
         """Answer as many questions as one message may; stops where short ids collide."""
         draft = _Draft()
+        draft.place = (LOWEST, self._rank(LOWEST))
         room = self._room() - RECONCILE_ANSWER_BYTES_MAX
         while self._pending and not self._collided:
             if draft.writer.size > room or draft.short_ids >= RECONCILE_SHORT_IDS_MAX:
@@ -382,13 +397,13 @@ class Reconciliation:
         return draft
 
     def _answer_to(self, question: _Pending, draft: _Draft) -> Answer:
-        if len(self._to_send) >= RECONCILE_FOUND_MAX:
+        if not self._willing or len(self._to_send) >= RECONCILE_FOUND_MAX:
             self._left = True
             return Left()
         bound, start = draft.place
         if question.lower != bound:
-            start = self._ids.rank(question.lower)
-        stop = self._ids.rank(question.upper)
+            start = self._rank(question.lower)
+        stop = self._rank(question.upper)
         draft.place = (question.upper, stop)
         if isinstance(question, _ListPending):
             if stop - start > RECONCILE_COMPARED_IDS_MAX:
@@ -399,6 +414,9 @@ class Reconciliation:
         if stop - start < RECONCILE_LIST_MAX:
             return self._list(question, start, stop, draft)
         return self._split(question, start, stop, draft)
+
+    def _rank(self, bound: bytes) -> int:
+        return self._ids.rank(max(bound, self._lower))
 
     def _split(self, question: _Pending, start: int, stop: int, draft: _Draft) -> Split:
         """Divide a range by our own rank."""

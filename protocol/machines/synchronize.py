@@ -1,185 +1,261 @@
 """Synchronize: find out what two neighbors' sets lack, and send it, parents first.
 
-A session belongs to one link. It is begun by the node that dialled as soon as both have said Open with
-different digests, and by either when digests have differed for five seconds. The engine (reconcile.py) talks
-in rounds until each side knows what the other lacks. Then each sends that in the order in which it arrived
-here, which is an order of causes: parents, their children, then the certificates. Frames are credited one by
-one (Taken), at most four are under way, so a slow neighbor holds back its own transfer and nothing else. A
-session ends, on either side, when both have sent what they owed: the last Transfer says so.
+There are three sets: AUTH, and the records by class. A session belongs to one link and one set. It is begun
+by the node that dialled as soon as both have said Open with different digests, and by either when digests
+have differed for five seconds. The engine (reconcile.py) talks in rounds until each side knows what the other
+lacks. Then each sends that (transfer.py). Frames are credited one by one (Taken), at most four are under way,
+so a slow neighbor holds back its own transfer and nothing else. A session ends, on either side, when both
+have sent what they owed: the last Transfer says so.
+
+AUTH comes first, since records count by credentials; but what keeps differing there (an act in somebody's
+quarantine) holds up no record. Who began a session about AUTH goes on with DATA if that differs, and from
+durable records to expiring ones. DATA that cannot be compared, because two clocks are apart, is reconciled
+when the link opens and then once in a while.
 
 A node that comes with nothing finds all its neighbors different. It asks one of them at once and the others
-when that is done, if they still differ, so that the same elements do not come from everybody; a neighbor that
-stalls makes the others wait for those five seconds and no longer. Once in a while a neighbor drawn at random
-is told our digest, however busy the link is.
+when that is done, if they still differ, so that the same elements do not come from everybody. While a session
+brings something no other about the same subject is begun, and what neighbors begin about DATA is left to
+later; a neighbor that stalls makes the others wait for five seconds and no longer. A session that was cut
+short, because one finds only so much, is followed by the next at once, begun by whom it brought something
+new.
 
 Conflicts: a link has one session at a time. When both begin at once, the session of the side that dialled
 goes on. A session in which nothing moves for a minute is forgotten; so is one that a neighbor starts over.
 Sessions with one neighbor are ten seconds apart, and further apart each time one brought nothing although the
-digests differ (an act in somebody's quarantine), up to five minutes.
+digests differ, up to five minutes.
 
-Source: protocol-study 2.3; design section 8.
+Source: protocol-study 2.3 and R9 in 4.2; design section 8.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 
-from protocol.authority.act_set import ActSet
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import tagged_hash
 from protocol.limits import (
     ANTI_ENTROPY_MS,
-    DIGEST_BYTES,
     DIGEST_DIFFERS_MS,
-    ELEMENTS_PER_FRAME_MAX,
-    RECONCILE_S_MAX,
-    SESSION_GAP_MS_MAX,
+    RECORDS_PASSED_ON_MAX,
     SESSION_GAP_MS_MIN,
     TRANSFER_FRAMES_IN_FLIGHT_MAX,
 )
+from protocol.machines.data_ids import DataIds, mark_at
 from protocol.machines.events import LinkId, Output, Send
-from protocol.machines.flood import in_frames
 from protocol.machines.link import Link, Summary, alive
-from protocol.machines.ordered_ids import OrderedIds
+from protocol.machines.ordered_ids import SECOND_BYTES, OrderedIds
+from protocol.machines.partners import Partner, Progress, Session, Subject, Track
 from protocol.machines.reconcile import Reconciliation
+from protocol.machines.transfer import GroupSet, next_frame, to_send
 from protocol.peer_time import Moment
-from protocol.wire.messages import DataSummary, Namespace, Reconcile, Taken, Transfer
+from protocol.wire.messages import Namespace, Reconcile, Taken, Transfer
 
 _KEY_TAG = "peerd/reconcile-key/1"
-_NAMESPACE = b"auth"
-
-
-@dataclass(slots=True)
-class _Session:
-    number: int
-    engine: Reconciliation
-    dialler_began: bool
-    deadline_ms: int
-    round: int  # of the message that is expected next
-    lacking: list[bytes] = field(default_factory=list)  # ids that the neighbor lacks
-    receives: bool = False  # the neighbor has something for us, and has not sent the last of it
-    queue: list[bytes] | None = None  # ids still to be sent; None while the engine talks
-    next_frame: int = 0
-    in_flight: int = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether neither side owes the other anything."""
-        return self.queue is not None and not self.queue and self.in_flight == 0 and not self.receives
-
-
-@dataclass(slots=True)
-class _Partner:
-    """What is remembered of a neighbor between sessions."""
-
-    link: Link
-    next_number: int
-    differs_since_ms: int | None = None
-    waits: bool = False  # the digests differed when the link opened, and another session was under way
-    not_before_ms: int = 0
-    gap_ms: int = SESSION_GAP_MS_MIN
-    session: _Session | None = None
 
 
 class Synchronize:
-    """All sessions of one group."""
+    """All sessions of one group.
 
-    def __init__(self, ids: OrderedIds, rng: random.Random) -> None:
-        """`ids` is the live set; `rng` spreads the regular sessions."""
+    What the machine calls: `settle` with every event, before anything else. For `LinkUp` `on_up`, for a link
+    that has ended `on_down`. For Open and KeepAlive `on_summary`. For Reconcile `on_reconcile`. For Transfer,
+    after its content has been taken in: `neighbors_in_step` to learn whom to pass on to, then `on_transfer`.
+    For Taken: `credited`, then `on_taken`. With a Tick `on_tick`, last of all.
+    """
+
+    def __init__(self, ids: OrderedIds, data: DataIds, rng: random.Random) -> None:
+        """`ids` is the live set of AUTH, `data` those of the records; `rng` spreads the regular sessions."""
         self._ids = ids
+        self._data = data
         self._rng = rng
-        self._partners: dict[LinkId, _Partner] = {}
+        self._partners: dict[LinkId, Partner] = {}
         self._regular_ms: int | None = None
 
+    # --- what is told ---------------------------------------------------------------------------------------
+
+    def settle(self, horizon_s: int, now: Moment) -> None:
+        """Let time go on: the horizon is group time's, the mark follows this node's clock."""
+        self._data.settle(horizon_s, mark_at(now.utc_s))
+
     def summary(self) -> Summary:
-        """Count and digest of the set."""
-        return Summary(len(self._ids), self._ids.digest(), DataSummary(0, 0, 0, bytes(DIGEST_BYTES)))
+        """What this node tells of its sets."""
+        return Summary(len(self._ids), self._ids.digest(), self._data.summary())
 
     def in_step(self, link: Link) -> bool:
         """Whether a neighbor has told that it holds what is here."""
-        return link.theirs is not None and link.theirs == self.summary()
+        partner = self._partners.get(link.id)
+        return partner is not None and all(self._compare(partner, subject) for subject in Subject)
 
-    def on_up(self, link: Link) -> None:
-        """A neighbor came. Session numbers of the two sides never meet: even for the side that dialled."""
-        self._partners[link.id] = _Partner(link, next_number=0 if link.dialled else 1)
-
-    def on_down(self, link: LinkId) -> None:
-        """A neighbor left, and its session with it."""
-        self._partners.pop(link, None)
+    def neighbors_in_step(self, source: Link) -> list[Link]:
+        """Whom to pass on to what a session about records brings from `source`: the neighbors that held what
+        we held lack what we lacked. Much of it is left to their own sessions.
+        """
+        partner = self._partners[source.id]
+        if partner.session is not None and partner.session.expected > RECORDS_PASSED_ON_MAX:
+            return []
+        return [one.link for one in self._partners.values() if one is not partner and one.data.agrees]
 
     @property
     def busy(self) -> tuple[LinkId, ...]:
         """The links on which a session is under way."""
         return tuple(link for link, partner in self._partners.items() if partner.session is not None)
 
-    # --- beginning ------------------------------------------------------------------------------------------
+    def progress(self) -> tuple[Progress, ...]:
+        """What sessions are bringing at this moment, by link."""
+        sessions = ((link, partner.session) for link, partner in self._partners.items())
+        return tuple(
+            Progress(link, session.namespace, session.received, max(session.expected, session.received))
+            for link, session in sessions
+            if session is not None and session.expected
+        )
+
+    # --- neighbors ------------------------------------------------------------------------------------------
+
+    def on_up(self, link: Link) -> None:
+        """A neighbor came. Session numbers of the two sides never meet: even for the side that dialled."""
+        self._partners[link.id] = Partner(link, next_number=0 if link.dialled else 1)
+
+    def on_down(self, link: LinkId) -> None:
+        """A neighbor left, and its session with it."""
+        self._partners.pop(link, None)
 
     def on_summary(self, link: Link, theirs: Summary, opening: bool, now: Moment) -> list[Output]:
-        """A neighbor told the digest of its set, in Open or in a keep-alive."""
+        """A neighbor told the digests of its sets, in Open or in a keep-alive."""
         link.theirs = theirs
         partner = self._partners[link.id]
-        if self._agrees(partner):
-            return []
-        if partner.differs_since_ms is None:
-            partner.differs_since_ms = now.mono_ms
-        if opening and link.dialled:
-            partner.waits = True
-        return self._begin_next(now)
+        partner.comparable = self._comparable(partner)
+        for subject, track in zip(Subject, partner.tracks, strict=True):
+            if self._agrees(partner, subject):
+                continue
+            if subject is Subject.AUTH or partner.comparable:
+                track.note_differs(now)
+            track.waits = track.waits or (opening and link.dialled)
+        return self._begin_waiting(now)
 
-    def _agrees(self, partner: _Partner) -> bool:
-        """Whether the digest told last is ours by now; then there is nothing to begin for."""
-        if partner.link.theirs != self.summary():
+    def _comparable(self, partner: Partner) -> bool:
+        """Whether the summaries of DATA speak of the same seconds."""
+        theirs, ours = partner.link.theirs, self._data.summary()
+        return theirs is not None and (theirs.data.horizon, theirs.data.mark) == (ours.horizon, ours.mark)
+
+    def _compare(self, partner: Partner, subject: Subject) -> bool:
+        """Whether what the neighbor told last is what is here by now; where that cannot be said, what was
+        said before.
+        """
+        theirs, ours = partner.link.theirs, self.summary()
+        if theirs is None:
             return False
-        partner.differs_since_ms = None
-        partner.waits = False
-        partner.gap_ms = SESSION_GAP_MS_MIN
+        if subject is Subject.AUTH:
+            return (theirs.count, theirs.digest) == (ours.count, ours.digest)
+        return theirs.data == ours.data if self._comparable(partner) else bool(partner.data.agrees)
+
+    def _agrees(self, partner: Partner, subject: Subject) -> bool:
+        """As `_compare`; if so, there is nothing to begin for."""
+        if not self._compare(partner, subject):
+            return False
+        partner.tracks[subject].note_agrees()
         return True
 
     def on_quarantine_ended(self, now: Moment) -> None:
         """What sessions brought in vain may now be admitted: the next ones need not wait for minutes."""
         for partner in self._partners.values():
-            partner.gap_ms = SESSION_GAP_MS_MIN
-            partner.not_before_ms = min(partner.not_before_ms, now.mono_ms + SESSION_GAP_MS_MIN)
+            for track in partner.tracks:
+                track.note_hope(now)
 
-    def _begin_next(self, now: Moment) -> list[Output]:
-        """Begin with the first neighbor that waits for it, unless a session is under way."""
-        if self.busy:
-            return []
-        for partner in self._partners.values():
-            if partner.waits and not self._agrees(partner):
-                return self._begin(partner, now)
-        return []
+    # --- beginning ------------------------------------------------------------------------------------------
 
-    def _begin(self, partner: _Partner, now: Moment) -> list[Output]:
+    def _begin_waiting(self, now: Moment) -> list[Output]:
+        """Begin with the first neighbor that waits for it: about AUTH, and about DATA when no session is
+        under way in which AUTH or DATA may come.
+        """
+        outputs: list[Output] = []
+        for subject in Subject:
+            for partner in self._partners.values():
+                if self._is_at_work_on(subject):
+                    break
+                waits = partner.session is None and partner.tracks[subject].waits
+                if waits and not self._agrees(partner, subject):
+                    outputs += self._begin(partner, _FIRST[subject], now)
+        return outputs
+
+    def _is_at_work_on(self, subject: Subject) -> bool:
+        """Whether a session is under way about a subject or an earlier one."""
+        sessions = [one.session for one in self._partners.values() if one.session is not None]
+        return any(Subject.of(session.namespace) <= subject for session in sessions)
+
+    def _begin(self, partner: Partner, namespace: Namespace, now: Moment) -> list[Output]:
+        """Begin a session about a subject."""
+        partner.tracks[Subject.of(namespace)].note_begun(now)
+        return self._go_on(partner, namespace, now)
+
+    def _go_on(self, partner: Partner, namespace: Namespace, now: Moment) -> list[Output]:
+        """Begin a session, or the next after one that has brought us here."""
         assert partner.session is None
         link, number = partner.link, partner.next_number
         partner.next_number += 2
-        partner.waits = False
-        partner.not_before_ms = now.mono_ms + partner.gap_ms
-        partner.gap_ms = min(SESSION_GAP_MS_MAX, partner.gap_ms * 2)
-        engine = Reconciliation(self._ids, _key(link, number), initiator=True)
-        partner.session = _Session(number, engine, link.dialled, _deadline(now), round=1)
-        return [Send(link.id, Reconcile(Namespace.AUTH, 0, number, 0, engine.open(), False))]
+        session = self._new_session(partner, number, namespace, now, began=True)
+        assert session.engine is not None
+        message = Reconcile(namespace, session.horizon_s, number, 0, session.engine.open(), False)
+        return [Send(link.id, message)]
+
+    def _new_session(
+        self, partner: Partner, number: int, namespace: Namespace, now: Moment, *, began: bool
+    ) -> Session:
+        link = partner.link
+        ids = self._ids if namespace is Namespace.AUTH else self._data.of(namespace)
+        willing = began or self._takes(partner, namespace, now)
+        engine = Reconciliation(ids, _key(link, namespace, number), initiator=began, willing=willing)
+        partner.session = Session(
+            number, namespace, engine, began, began == link.dialled, now.mono_ms, round=1 if began else 0
+        )
+        _leave_out(partner.session, self._data.horizon_s)
+        return partner.session
+
+    def _takes(self, partner: Partner, namespace: Namespace, now: Moment) -> bool:
+        """Whether a session that a neighbor begins is answered: not about DATA while DATA comes from another,
+        which may be the same.
+        """
+        if namespace is Namespace.AUTH:
+            return True
+        return not any(
+            one.receives and now.mono_ms < one.moved_ms + DIGEST_DIFFERS_MS
+            for one in self._others(partner, Subject.DATA)
+        )
+
+    def _others(self, partner: Partner, subject: Subject) -> list[Session]:
+        """The sessions about a subject with other neighbors."""
+        others = [one.session for one in self._partners.values() if one is not partner]
+        return [one for one in others if one is not None and Subject.of(one.namespace) is subject]
+
+    # --- time -----------------------------------------------------------------------------------------------
 
     def on_tick(self, now: Moment) -> list[Output]:
         """Begin the sessions that are due, and forget those in which nothing moves."""
-        outputs: list[Output] = []
         for partner in self._partners.values():
             if partner.session is not None and partner.session.deadline_ms <= now.mono_ms:
                 partner.session = None
-            due = self._due(partner)
-            if due is not None and due <= now.mono_ms and not self._agrees(partner):
-                outputs += self._begin(partner, now)
-        return outputs + self._begin_next(now) + self._regular(now)
+        outputs: list[Output] = []
+        for partner in self._partners.values():
+            for subject in Subject:
+                due = self._due(partner, subject)
+                if due is not None and due <= now.mono_ms and not self._agrees(partner, subject):
+                    outputs += self._begin(partner, _FIRST[subject], now)
+        return outputs + self._begin_waiting(now) + self._regular(now)
 
-    def _due(self, partner: _Partner) -> int | None:
-        if partner.session is not None or partner.differs_since_ms is None:
+    def _due(self, partner: Partner, subject: Subject) -> int | None:
+        """When a session with a neighbor may begin for a difference that has lasted: not while another brings
+        something, and for DATA not shortly before one for AUTH.
+        """
+        due = partner.tracks[subject].due_ms
+        if partner.session is not None or due is None:
             return None
-        return max(partner.differs_since_ms + DIGEST_DIFFERS_MS, partner.not_before_ms)
+        bringing = [one for one in self._others(partner, subject) if one.brings]
+        due = max([due, *(one.moved_ms + DIGEST_DIFFERS_MS for one in bringing)])
+        first = None if subject is Subject.AUTH else self._due(partner, Subject.AUTH)
+        return None if first is not None and first <= due + DIGEST_DIFFERS_MS else due
 
     def _regular(self, now: Moment) -> list[Output]:
-        """Tell our digest to somebody, whatever was said on the link of late."""
+        """Tell our digests to somebody, whatever was said on the link of late; where they cannot be compared,
+        begin a session as well.
+        """
         if self._regular_ms is not None and now.mono_ms < self._regular_ms:
             return []
         first, self._regular_ms = (
@@ -188,132 +264,167 @@ class Synchronize:
         )
         if first or not self._partners:
             return []
-        return [Send(self._rng.choice(tuple(self._partners)), alive(self.summary(), now))]
+        partner = self._rng.choice(tuple(self._partners.values()))
+        outputs: list[Output] = [Send(partner.link.id, alive(self.summary(), now))]
+        if partner.session is None and not partner.comparable and not self.busy:
+            outputs += self._begin(partner, Namespace.DURABLE, now)
+        return outputs
 
     def next_deadline(self) -> int | None:
         """When `on_tick` next has something to do."""
-        dues = [due for partner in self._partners.values() if (due := self._due(partner)) is not None]
-        ends = [
-            partner.session.deadline_ms for partner in self._partners.values() if partner.session is not None
-        ]
-        return min(
-            [*dues, *ends, *([self._regular_ms] if self._regular_ms is not None else [])], default=None
-        )
+        partners = self._partners.values()
+        dues = [self._due(partner, subject) for partner in partners for subject in Subject]
+        ends = [partner.session.deadline_ms for partner in partners if partner.session is not None]
+        return min((due for due in [*dues, *ends, self._regular_ms] if due is not None), default=None)
 
     # --- rounds ---------------------------------------------------------------------------------------------
 
-    def on_reconcile(self, link: Link, message: Reconcile, now: Moment, store: ActSet) -> list[Output]:
+    def on_reconcile(self, link: Link, message: Reconcile, now: Moment, store: GroupSet) -> list[Output]:
         """One round of the engine, in either role. Raises: RemoteProtocolError."""
         partner = self._partners[link.id]
         session = self._session_for(partner, message, now)
         if session is None:
             return []
-        if message.round != session.round:
+        if message.round != session.round or message.namespace is not session.namespace:
             raise RemoteProtocolError(Fault.OUT_OF_TURN, "a round of a reconciliation that is not the next")
-        session.deadline_ms = _deadline(now)
+        assert session.engine is not None
+        session.moved_ms = now.mono_ms
+        _leave_out(session, message.horizon)
         step = session.engine.answer(message.payload)
         if message.done != (step.done and step.payload is None):
             raise RemoteProtocolError(Fault.OUT_OF_TURN, "the sides differ on whether a reconciliation ended")
         session.lacking += step.theirs_lack
+        session.expected += len(step.ours_lack) + step.unnamed
         session.receives = session.receives or bool(step.ours_lack) or step.unnamed > 0
         outputs: list[Output] = []
         if step.payload is not None:
-            outputs.append(
-                Send(
-                    link.id,
-                    Reconcile(Namespace.AUTH, 0, session.number, session.round + 1, step.payload, step.done),
-                )
-            )
+            outputs.append(Send(link.id, _round(session, step.payload, step.done)))
             session.round += 2
         if step.done:
-            session.queue = store.in_arrival_order(session.lacking)
+            session.cut = not step.complete
+            session.queue = to_send(session.lacking, session.namespace, store)
             outputs += self._transfer(partner, session, now, store)
         return outputs
 
-    def _session_for(self, partner: _Partner, message: Reconcile, now: Moment) -> _Session | None:
+    def _session_for(self, partner: Partner, message: Reconcile, now: Moment) -> Session | None:
         """The session that a message belongs to; None for one that lost against ours or is over."""
         link, running = partner.link, partner.session
-        if running is not None and running.number == message.session:
+        if running is not None and running.number == message.session and running.engine is not None:
             return running
         if message.round != 0 or message.session % 2 != (1 if link.dialled else 0):
             return None
         # Both began: the dialling side's session goes on.
         if running is not None and running.dialler_began and link.dialled:
             return None
-        partner.not_before_ms = now.mono_ms + partner.gap_ms
-        engine = Reconciliation(self._ids, _key(link, message.session), initiator=False)
-        partner.session = _Session(message.session, engine, not link.dialled, _deadline(now), round=0)
-        return partner.session
+        partner.tracks[Subject.of(message.namespace)].note_answered(now)
+        return self._new_session(partner, message.session, message.namespace, now, began=False)
 
     # --- transfer -------------------------------------------------------------------------------------------
 
-    def _transfer(self, partner: _Partner, session: _Session, now: Moment, store: ActSet) -> list[Output]:
+    def _transfer(self, partner: Partner, session: Session, now: Moment, store: GroupSet) -> list[Output]:
         """Send as many frames as credit allows; whoever owed something says which frame is the last."""
         outputs: list[Output] = []
-        assert session.queue is not None
-        owes_last = bool(session.lacking) and session.next_frame == 0
-        while (session.queue or owes_last) and session.in_flight < TRANSFER_FRAMES_IN_FLIGHT_MAX:
-            raws = (
-                raw
-                for element_id in session.queue[:ELEMENTS_PER_FRAME_MAX]
-                if (raw := store.get(element_id)) is not None
-            )
-            part = next(in_frames(raws), [])
-            del session.queue[: max(1, len(part))]
-            outputs.append(
-                Send(
-                    partner.link.id,
-                    Transfer(
-                        Namespace.AUTH, session.number, session.next_frame, tuple(part), not session.queue
-                    ),
-                )
-            )
-            owes_last = False
+        queue = session.queue
+        assert queue is not None
+        while (queue or session.owes_last) and len(session.in_flight) < TRANSFER_FRAMES_IN_FLIGHT_MAX:
+            ids, raws = next_frame(queue, session.namespace, store)
+            frame = Transfer(session.namespace, session.number, session.next_frame, raws, not queue)
+            outputs.append(Send(partner.link.id, frame))
             session.next_frame += 1
-            session.in_flight += 1
+            session.in_flight.append(ids)
         return outputs + self._end_if_over(partner, now)
 
-    def _end_if_over(self, partner: _Partner, now: Moment) -> list[Output]:
-        """Forget a session that is over; what differs after it, the next digests say."""
-        if partner.session is None or not partner.session.over:
-            return []
-        partner.session = None
-        partner.differs_since_ms = None
-        return self._begin_next(now)
-
     def on_transfer(self, link: Link, message: Transfer, fresh: int, now: Moment) -> list[Output]:
-        """Elements came; they have been taken in. The credit is given whatever became of the session."""
+        """Something came, of which so much was new; it has been taken in. The credit is given whatever became
+        of the session.
+        """
         partner = self._partners[link.id]
+        track = partner.tracks[Subject.of(message.namespace)]
         if fresh:
-            partner.gap_ms = SESSION_GAP_MS_MIN
+            track.gap_ms = SESSION_GAP_MS_MIN
         outputs: list[Output] = [Send(link.id, Taken(message.session, message.number))]
         if message.last:
             outputs.append(Send(link.id, alive(self.summary(), now)))
         session = partner.session
         if session is not None and session.number == message.session:
-            session.deadline_ms = _deadline(now)
+            session.moved_ms = now.mono_ms
+            session.received += len(message.elements)
+            session.fresh += fresh
             session.receives = session.receives and not message.last
         return outputs + self._end_if_over(partner, now)
 
-    def on_taken(self, link: Link, message: Taken, now: Moment, store: ActSet) -> list[Output]:
+    def credited(self, link: Link, message: Taken) -> tuple[bytes, ...]:
+        """The versions that a neighbor has made durable, by the credit it gives."""
+        session = self._partners[link.id].session
+        if session is None or session.namespace is Namespace.AUTH or not _is_next(session, message):
+            return ()
+        return session.in_flight[0]
+
+    def on_taken(self, link: Link, message: Taken, now: Moment, store: GroupSet) -> list[Output]:
         """Credit for one frame. Raises: RemoteProtocolError."""
         partner = self._partners[link.id]
         session = partner.session
         if session is None or session.number != message.session:
             return []
-        if session.in_flight == 0 or message.number != session.next_frame - session.in_flight:
+        if not _is_next(session, message):
             raise RemoteProtocolError(
                 Fault.OUT_OF_TURN, "credit for a frame that was not the next to be taken"
             )
-        session.in_flight -= 1
-        session.deadline_ms = _deadline(now)
+        session.in_flight.popleft()
+        session.moved_ms = now.mono_ms
         return self._transfer(partner, session, now, store)
 
+    def _end_if_over(self, partner: Partner, now: Moment) -> list[Output]:
+        """Forget a session that is over, and begin the one that follows from it; what differs after that, the
+        next digests say.
+        """
+        session = partner.session
+        if session is None or not session.over:
+            return []
+        partner.session = None
+        track = partner.tracks[Subject.of(session.namespace)]
+        following = _following(session, partner.data)
+        if not session.cut and session.namespace is not Namespace.DURABLE:
+            track.differs_since_ms = None
+        if not session.cut and session.namespace is Namespace.EXPIRING and not partner.comparable:
+            track.agrees = True
+        outputs = [] if following is None else self._go_on(partner, following, now)
+        return outputs + self._begin_waiting(now)
 
-def _key(link: Link, number: int) -> bytes:
+
+_FIRST = {Subject.AUTH: Namespace.AUTH, Subject.DATA: Namespace.DURABLE}
+
+
+def _following(session: Session, data: Track) -> Namespace | None:
+    """The set that a session on the same link is about which follows one that is over."""
+    if session.cut:
+        return session.namespace if session.fresh else None
+    if not session.began or session.namespace is Namespace.EXPIRING:
+        return None
+    if session.namespace is Namespace.DURABLE:
+        return Namespace.EXPIRING
+    return Namespace.DURABLE if data.differs_since_ms is not None else None
+
+
+def _round(session: Session, payload: bytes, done: bool) -> Reconcile:
+    """Our next message of a session."""
+    return Reconcile(session.namespace, session.horizon_s, session.number, session.round + 1, payload, done)
+
+
+def _leave_out(session: Session, horizon_s: int) -> None:
+    """Let both sides go by the later of their horizons."""
+    if session.namespace is Namespace.EXPIRING and horizon_s > session.horizon_s:
+        session.horizon_s = horizon_s
+        assert session.engine is not None
+        session.engine.leave_out_before(horizon_s.to_bytes(SECOND_BYTES, "big"))
+
+
+def _is_next(session: Session, message: Taken) -> bool:
+    """Whether credit is for the oldest frame under way."""
+    first = session.next_frame - len(session.in_flight)
+    return bool(session.in_flight) and (message.session, message.number) == (session.number, first)
+
+
+def _key(link: Link, namespace: Namespace, number: int) -> bytes:
     """The key of a session's hashes: from the connection's secret, so that nobody can prepare collisions."""
-    return tagged_hash(_KEY_TAG, link.exporter, _NAMESPACE, number.to_bytes(4, "big"))
-
-
-def _deadline(now: Moment) -> int:
-    return now.mono_ms + RECONCILE_S_MAX * 1000
+    return tagged_hash(_KEY_TAG, link.exporter, namespace.name.lower().encode(), number.to_bytes(4, "big"))

@@ -34,14 +34,14 @@ from protocol.credentials.certificates import GmcFacts, sign_gmc
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER, roles_fit_level, roles_well_formed
 from protocol.ids import framed
-from protocol.limits import BACKDATING_S, DIGEST_BYTES, LEVEL_INVITING_MEMBER, LEVEL_MEMBER, LEVEL_ROOT
+from protocol.limits import BACKDATING_S, LEVEL_INVITING_MEMBER, LEVEL_MEMBER, LEVEL_ROOT
+from protocol.machines.data_ids import DataIds
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_s
-from protocol.wire.messages import DataSummary
 from tests.support.keys import named, peer_name
 
 NOW = Moment(mono_ms=1_000_000, utc_ms=1_790_000_000_000)
-NO_DATA = DataSummary(0, 0, 0, bytes(DIGEST_BYTES))  # compares with no summary that the tests make
+NO_DATA = DataIds().summary()  # of a node without records, to whom no time has been told
 DAY = 86_400
 GRC = "grc"
 ROLES = {"admin": ADMIN, "inviting": INVITING_MEMBER, "member": MEMBER}

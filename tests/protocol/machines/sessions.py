@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from protocol.authority.bodies import Kind
 from protocol.authority.elements import Element, decode_untrusted_element
+from protocol.machines.data_ids import DataIds
 from protocol.machines.events import Output
 from protocol.machines.link import Link, Summary, alive
 from protocol.machines.synchronize import Synchronize
@@ -25,7 +26,7 @@ class Side:
     def __init__(self, group: Group, elements: Iterable[Element] = (), seed: int = 1) -> None:
         self.node: Node = node_of(group, "bob")
         self.node.take(elements)
-        self.sync = Synchronize(self.node.members.ids, random.Random(seed))
+        self.sync = Synchronize(self.node.members.ids, DataIds(), random.Random(seed))
         self.links: dict[int, Link] = {}
 
     def up(self, number: int = 1, *, dialled: bool) -> Link:
