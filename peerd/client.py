@@ -9,7 +9,7 @@ Nothing of the protocol is imported with it.
 
 from __future__ import annotations
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
 
-__all__ = ["ApiError", "Client", "ClientError", "DaemonNotRunning", "schema"]
+__all__ = ["ApiError", "Client", "ClientError", "DaemonNotRunning", "record_schema", "schema"]

@@ -14,16 +14,17 @@ import http.client
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.control.limits import (
+    CLIENT_EXPORT_BYTES,
     CLIENT_LINE_BYTES_MAX,
     CLIENT_REPLY_BYTES_MAX,
     CLIENT_SILENT_S_MAX,
@@ -33,9 +34,12 @@ from peerd.control.limits import (
 from peerd.errors import KINDS
 
 R = TypeVar("R", bound=schema.Reply)
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+Content = bytes | Iterable[bytes] | None
 
+JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+OCTETS: Final = "application/octet-stream"
 START_HINT: Final = "start it: peerd run"
 
 
@@ -155,6 +159,7 @@ class Client:
         since: str | None = None,
         kinds: str | None = None,
         group: str | None = None,
+        record_type: str | None = None,
         follow: bool = True,
         on_open: Callable[[], object] | None = None,
     ) -> Iterator[schema.Event]:
@@ -164,7 +169,9 @@ class Client:
         `on_open` is called once the daemon has taken the subscription: no event from then on is missed. Ends
         after `bye`, and without `follow` when there are no more.
         """
-        query = schema.EventsQuery(since=since, kinds=kinds, group=group, follow=follow)
+        query = schema.EventsQuery(
+            since=since, kinds=kinds, group=group, record_type=record_type, follow=follow
+        )
         connection = _UnixConnection(self._path, max(self._timeout_s, CLIENT_SILENT_S_MAX))
         try:
             response = self._open(connection, "GET", _with_query("/v1/events", query), None, NDJSON)
@@ -311,6 +318,98 @@ class Client:
             if (cursor := page.next) is None:
                 return
 
+    # --- records ---
+
+    def records(self, group: str, query: record_schema.RecordsQuery) -> record_schema.Records:
+        """One page of records."""
+        return self._get(_path("groups", group, "records"), record_schema.Records, query)
+
+    def all_records(
+        self, group: str, record_type: str | None = None, creator: str | None = None
+    ) -> Iterator[record_schema.Record]:
+        """The records of one type, of one creator, or all; each page is asked for when it is needed."""
+        cursor: str | None = None
+        while True:
+            query = record_schema.RecordsQuery(
+                cursor=cursor, limit=PAGE_LIMIT_MAX, record_type=record_type, creator=creator
+            )
+            page = self.records(group, query)
+            yield from page.records
+            if (cursor := page.next) is None:
+                return
+
+    def search_records(self, group: str, wish: record_schema.RecordSearch) -> record_schema.Records:
+        """One page of what a search finds."""
+        return self._send("POST", _path("groups", group, "records", "search"), record_schema.Records, wish)
+
+    def record(self, group: str, record_id: str, *, data: bool | None = None) -> record_schema.Record:
+        """One record; `data` as in `RecordQuery`."""
+        query = record_schema.RecordQuery(data=data)
+        return self._get(_path("groups", group, "records", record_id), record_schema.Record, query)
+
+    def record_data(self, group: str, record_id: str) -> bytes:
+        """The data of a record."""
+        return self._exchange("GET", _path("groups", group, "records", record_id, "data"), accept=OCTETS)
+
+    def add_record(self, group: str, wish: record_schema.RecordAdd) -> record_schema.Record:
+        """Write a new record."""
+        return self._write("POST", _path("groups", group, "records"), wish)
+
+    def change_record(
+        self, group: str, record_id: str, wish: record_schema.RecordChange
+    ) -> record_schema.Record:
+        """Write a new version of a record."""
+        return self._write("PATCH", _path("groups", group, "records", record_id), wish)
+
+    def set_record_data(
+        self, group: str, record_id: str, data: bytes, query: record_schema.WriteQuery | None = None
+    ) -> record_schema.Record:
+        """Write a new version of a record with other data."""
+        query = query or record_schema.WriteQuery()
+        target = _with_query(_path("groups", group, "records", record_id, "data"), query)
+        with self._patience(query.timeout_s if query.wait_replicated else 0):
+            return _decoded(self._exchange("PUT", target, data, OCTETS), record_schema.Record)
+
+    def delete_record(
+        self, group: str, record_id: str, query: record_schema.WriteQuery | None = None
+    ) -> record_schema.RecordDeleted:
+        """Write that a record is deleted."""
+        query = query or record_schema.WriteQuery()
+        target = _with_query(_path("groups", group, "records", record_id), query)
+        with self._patience(query.timeout_s if query.wait_replicated else 0):
+            return _decoded(self._exchange("DELETE", target), record_schema.RecordDeleted)
+
+    def export_group(self, group: str) -> Iterator[bytes]:
+        """All acts and records of a group, part by part, over a connection of its own."""
+        connection = _UnixConnection(self._path, self._timeout_s)
+        try:
+            response = self._open(connection, "GET", _path("groups", group, "export"), None, OCTETS)
+            while part := self._read_part(response):
+                yield part
+        finally:
+            connection.close()
+
+    def import_group(self, group: str, parts: Iterable[bytes]) -> record_schema.Imported:
+        """Take in what `export_group` gave; the parts are sent as they come. Raises also what reading them
+        raises.
+        """
+        failures: list[OSError] = []
+
+        def reading() -> Iterator[bytes]:
+            try:
+                yield from parts
+            except OSError as error:
+                failures.append(error)
+                raise
+
+        try:
+            content = self._exchange("POST", _path("groups", group, "import"), reading(), OCTETS)
+        except DaemonNotRunning:
+            if failures:  # it was not the daemon that failed
+                raise failures[0] from None
+            raise
+        return _decoded(content, record_schema.Imported)
+
     # --- exchange ---
 
     def _get(self, path: str, reply: type[R], query: schema.Request | None = None) -> R:
@@ -320,26 +419,63 @@ class Client:
         body = None if wish is None else msgspec.json.encode(wish)
         return _decoded(self._exchange(method, path, body), reply)
 
-    def _exchange(self, method: Method, target: str, body: bytes | None = None) -> bytes:
+    def _write(
+        self, method: Method, path: str, wish: record_schema.RecordAdd | record_schema.RecordChange
+    ) -> record_schema.Record:
+        """Write a record, and have as much patience as the wish."""
+        with self._patience(wish.timeout_s if wish.wait_replicated else 0):
+            return self._send(method, path, record_schema.Record, wish)
+
+    @contextmanager
+    def _patience(self, more_s: float) -> Iterator[None]:
+        """For one request, wait so much longer: the daemon waits itself before it answers."""
+        if not more_s:
+            yield
+            return
+        usual = self._connection
+        self._connection = _UnixConnection(self._path, self._timeout_s + more_s)
+        try:
+            yield
+        finally:
+            self._connection.close()
+            self._connection = usual
+
+    def _exchange(
+        self,
+        method: Method,
+        target: str,
+        body: Content = None,
+        media_type: str = JSON,
+        accept: str = f"{JSON}, text/plain",
+    ) -> bytes:
         if self._connection.is_stale():
             self._connection.close()
         try:
-            response = self._open(self._connection, method, target, body, "application/json, text/plain")
+            response = self._open(self._connection, method, target, body, accept, media_type)
             return self._read(response)
         except BaseException:
             self._connection.close()
             raise
 
     def _open(
-        self, connection: _UnixConnection, method: Method, target: str, body: bytes | None, accept: str
+        self,
+        connection: _UnixConnection,
+        method: Method,
+        target: str,
+        body: Content,
+        accept: str,
+        media_type: str = JSON,
     ) -> http.client.HTTPResponse:
         """Send a request and read the answer's head; a refusal is read to its end and raised."""
         headers = {"Accept": accept}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = media_type
+        in_parts = not (body is None or isinstance(body, bytes))
+        if in_parts:
+            headers["Transfer-Encoding"] = "chunked"
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body, headers)
+                connection.request(method, target, body, headers, encode_chunked=in_parts)
             response = connection.getresponse()  # a refusal may be there before all was sent
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
@@ -357,6 +493,13 @@ class Client:
         if response.length:  # what is missing: the standard library leaves it to us to notice
             raise self._unreachable(http.client.IncompleteRead(content))
         return content
+
+    def _read_part(self, response: http.client.HTTPResponse) -> bytes:
+        """The next part of an answer that is too large to be held; empty at its end."""
+        try:
+            return response.read(CLIENT_EXPORT_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
 
     def _read_events(self, response: http.client.HTTPResponse) -> Iterator[schema.Event]:
         while True:

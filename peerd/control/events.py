@@ -18,7 +18,7 @@ import trio
 from peerd.control import schema
 from peerd.control.http1 import StopSignal
 from peerd.control.limits import EVENT_KINDS_MAX, EVENTS_PAGE_MAX, KEEPALIVE_S
-from peerd.control.operations import EventLog, EventPage
+from peerd.control.operations import EventLog, EventPage, Selection
 from peerd.errors import BadRequest
 
 START: Final = "start"
@@ -51,19 +51,6 @@ class EventBell:
         """Return once it was rung more often than `rung` times, at once if it has been."""
         while self._rung <= rung:
             await self._ringing.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which events a subscriber wants; `None` stands for all."""
-
-    kinds: frozenset[str] | None = None
-    group: str | None = None
-
-    def wants(self, event: schema.Event) -> bool:
-        """Whether this is one of them."""
-        kind_fits = self.kinds is None or event.kind in self.kinds
-        return kind_fits and (self.group is None or event.group == self.group)
 
 
 def kinds_of(text: str | None) -> frozenset[str] | None:
@@ -138,10 +125,10 @@ class Subscription:
         position = self.cursor
         while True:
             rung = self.bell.rung  # before reading: what is committed meanwhile is not slept over
-            page = self.log.after(position, EVENTS_PAGE_MAX)
+            page = self.log.after(position, EVENTS_PAGE_MAX, self.selection)
             await self._send_page(send, page)
-            position = page.cursor
-            if page.events:
+            if page.cursor != position:
+                position = page.cursor
                 continue
             if not self.follow:
                 return
@@ -153,7 +140,7 @@ class Subscription:
 
     async def _send_page(self, send: Send, page: EventPage) -> None:
         parts = [self.form.event(_mark("lagged", self.log.start()))] if page.lagged else []
-        parts += [self.form.event(event) for event in page.events if self.selection.wants(event)]
+        parts += [self.form.event(event) for event in page.events]
         if parts:
             await send(b"".join(parts))
         else:
@@ -186,7 +173,7 @@ def subscribe(
         RuleError: `invalid-argument`, the cursor is none of this daemon's.
     """
     form = format_for(accept)
-    selection = Selection(kinds_of(query.kinds), group)
+    selection = Selection(kinds_of(query.kinds), group, query.record_type)
     since = last_event_id or query.since
     if since is None:
         cursor = log.end()

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from peerd.control import schema
+from msgspec.structs import replace
+
+from peerd.control import record_schema, schema
 from peerd.control.events import EventBell, subscribe
-from peerd.control.http1 import JSON, Answer, StopSignal, Streaming
+from peerd.control.http1 import JSON, OCTETS, Answer, StopSignal, Streaming, Upload
 from peerd.control.operations import Operations
+from peerd.errors import BadRequest
 
 T = TypeVar("T", bound=schema.Request)
 
@@ -34,13 +37,15 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request after all checks: the names in its path, query and body of the types that its route
-    declares.
+    declares. `octets` is a body that is no JSON, `upload` one that comes in parts.
     """
 
     path: Mapping[str, str]
     query: schema.Request | None
     body: schema.Request | None
     headers: Mapping[str, str]
+    octets: bytes = b""
+    upload: Upload | None = None
 
 
 def _typed(value: schema.Request | None, kind: type[T]) -> T:
@@ -238,3 +243,82 @@ async def get_member(context: Context, call: Call) -> schema.MemberCredentials:
 async def list_acts(context: Context, call: Call) -> schema.Acts:
     """One page of acts, in the order of their arrival."""
     return await context.operations.acts(call.path["group"], _typed(call.query, schema.Page))
+
+
+# --- records ------------------------------------------------------------------------------------------------
+
+
+async def list_records(context: Context, call: Call) -> record_schema.Records:
+    """One page of records."""
+    query = _typed(call.query, record_schema.RecordsQuery)
+    return await context.operations.records(call.path["group"], query)
+
+
+async def add_record(context: Context, call: Call) -> record_schema.Record:
+    """Write a new record."""
+    wish = _typed(call.body, record_schema.RecordAdd)
+    return await context.operations.add_record(call.path["group"], wish)
+
+
+async def search_records(context: Context, call: Call) -> record_schema.Records:
+    """Find records by an expression or a peersearch document."""
+    wish = _typed(call.body, record_schema.RecordSearch)
+    return await context.operations.search_records(call.path["group"], wish)
+
+
+async def get_record(context: Context, call: Call) -> record_schema.Record:
+    """One record, with its data when they are small or asked for."""
+    query = _typed(call.query, record_schema.RecordQuery)
+    return await context.operations.record(call.path["group"], call.path["record_id"], query)
+
+
+async def change_record(context: Context, call: Call) -> record_schema.Record:
+    """Write a new version of a record."""
+    wish = _typed(call.body, record_schema.RecordChange)
+    wish = replace(wish, if_version=_if_version(call, wish.if_version))
+    return await context.operations.change_record(call.path["group"], call.path["record_id"], wish)
+
+
+async def delete_record(context: Context, call: Call) -> record_schema.RecordDeleted:
+    """Delete a record."""
+    query = _write_query(call)
+    return await context.operations.delete_record(call.path["group"], call.path["record_id"], query)
+
+
+async def get_record_data(context: Context, call: Call) -> Answer:
+    """The data of a record, unchanged; ETag is the version's id."""
+    version_id, data = await context.operations.record_data(call.path["group"], call.path["record_id"])
+    return Answer(HTTPStatus.OK, OCTETS, data, (("ETag", f'"{version_id}"'),))
+
+
+async def set_record_data(context: Context, call: Call) -> record_schema.Record:
+    """Write a new version of a record with these data."""
+    group, record_id = call.path["group"], call.path["record_id"]
+    return await context.operations.set_record_data(group, record_id, call.octets, _write_query(call))
+
+
+async def export_group(context: Context, call: Call) -> Streaming:
+    """All acts and records of a group, as one file."""
+    return Streaming(OCTETS, await context.operations.export_group(call.path["group"]))
+
+
+async def import_group(context: Context, call: Call) -> record_schema.Imported:
+    """Take in an exported file, checked as if it came from the network."""
+    assert call.upload is not None
+    return await context.operations.import_group(call.path["group"], call.upload)
+
+
+def _write_query(call: Call) -> record_schema.WriteQuery:
+    query = _typed(call.query, record_schema.WriteQuery)
+    return replace(query, if_version=_if_version(call, query.if_version))
+
+
+def _if_version(call: Call, said: str | None) -> str | None:
+    """The version that a write depends on, said in a field or in the header If-Match. Raises: BadRequest."""
+    header = call.headers.get("if-match", "").strip()
+    if header in ("", "*"):  # a record that is not there cannot be written anyway
+        return said
+    tag = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
+    if not tag.isalnum() or said not in (None, tag):
+        raise BadRequest("If-Match names one version, and the same as if_version.", hint='If-Match: "ID"')
+    return tag

@@ -2,11 +2,13 @@
 
 A connection is in one of these states, each with its bound:
 
-* *idle*, waiting for a request: IDLE_S_MAX; ends at once when the daemon stops * *head*, from the first byte
-of a request to the end of its headers: HEADER_S_MAX, HEADER_BYTES_MAX * *body*: BODY_S_MAX, BODY_BYTES_MAX;
-one announced by `Expect` is asked for only if it will be taken * *answering*: the application's time; each
-write SEND_S_MAX * *streaming*, an answer without a known end: as answering, and ended when the client closes
-its side * *lingering*, after a refusal that leaves bytes unread: LINGER_S_MAX, LINGER_BYTES_MAX
+* *idle*, waiting for a request: IDLE_S_MAX; ends at once when the daemon stops
+* *head*, from the first byte of a request to the end of its headers: HEADER_S_MAX, HEADER_BYTES_MAX
+* *body*: BODY_S_MAX, BODY_BYTES_MAX; one announced by `Expect` is asked for only if it will be taken
+* *answering*: the application's time; each write SEND_S_MAX
+* *uploading*, answering while the body is taken part by part, whatever its length: BODY_S_MAX for each part
+* *streaming*, an answer without a known end: as answering, and ended when the client closes its side
+* *lingering*, after a refusal that leaves bytes unread: LINGER_S_MAX, LINGER_BYTES_MAX
 
 What the client does wrong is answered with a problem if an answer can still begin, then the connection
 closes. Nothing that a client sends or omits raises out of `serve`. When the daemon stops, what is not idle
@@ -40,6 +42,9 @@ from peerd.errors import BadRequest
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
+OCTETS: Final = "application/octet-stream"
+
+Upload = Callable[[], Awaitable[bytes]]  # the next part of a body; empty at its end
 
 
 class StopSignal:
@@ -76,12 +81,17 @@ class StopSignal:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, complete. Header names are lower-case; `target` is as sent."""
+    """One request, complete but for an upload. Header names are lower-case; `target` is as sent.
+
+    With `upload` the body has not been read: it comes part by part as that is called. It raises BadRequest
+    when the client breaks HTTP or is too slow, and ClientGone.
+    """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    upload: Upload | None = None
 
     def header(self, name: str) -> str:
         """The values of a header, joined by commas; empty when it was not sent."""
@@ -108,6 +118,7 @@ class Streaming:
 
 Application = Callable[[HttpRequest], Awaitable[Answer | Streaming]]
 Refusal = Callable[[BadRequest], Answer]
+IsUpload = Callable[[str, str], bool]
 
 
 class ClientGone(Exception):
@@ -118,13 +129,21 @@ class HttpConnection:
     """Serves one connection from its first byte to its last."""
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, app: Application, refusal: Refusal, stop: StopSignal
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        app: Application,
+        refusal: Refusal,
+        stop: StopSignal,
+        is_upload: IsUpload = lambda _method, _target: False,
     ) -> None:
-        """`refusal` words what h11 or a limit refuses before the application sees a request."""
+        """`refusal` words what h11 or a limit refuses before the application sees a request; `is_upload` says
+        by method and target whether a body is handed over part by part.
+        """
         self._stream = stream
         self._app = app
         self._refusal = refusal
         self._stop = stop
+        self._is_upload = is_upload
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
         self._head_only = False
 
@@ -160,7 +179,10 @@ class HttpConnection:
         if isinstance(answer, Streaming):
             await self._stream_answer(answer)
             return False
-        await self._send_answer(answer, last=self._stop.requested)
+        unread = self._h11.their_state in (h11.SEND_BODY, h11.ERROR)  # of an upload that was refused
+        await self._send_answer(answer, last=self._stop.requested or unread)
+        if unread:
+            await self._linger()
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     # --- reading ---
@@ -176,16 +198,14 @@ class HttpConnection:
                 return None
             self._head_only = head.method == b"HEAD"
             _check_head(head)
+            method, target = head.method.decode("ascii"), head.target.decode("ascii")
+            upload = self._read_part if self._is_upload(method, target) else None
             with _deadline(BODY_S_MAX, "body"):
-                body = await self._read_body(head)
+                body = b"" if upload else await self._read_body(head)
         except h11.RemoteProtocolError as error:
             raise _refused_by_h11(error) from None
-        return HttpRequest(
-            method=head.method.decode("ascii"),
-            target=head.target.decode("ascii"),
-            headers=tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers),
-            body=body,
-        )
+        headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers)
+        return HttpRequest(method, target, headers, body, upload)
 
     async def _wait_for_bytes(self) -> bool:
         """Wait in idleness for the first bytes of a request; False when none came."""
@@ -201,20 +221,35 @@ class HttpConnection:
         if _announced_length(head) > BODY_BYTES_MAX:
             raise _too_large()
         body = bytearray()
-        while True:
-            if self._h11.they_are_waiting_for_100_continue:
-                status = HTTPStatus.CONTINUE
-                await self._send(
-                    h11.InformationalResponse(status_code=status, headers=[], reason=_phrase(status))
-                )
-            event = await self._next_event()
-            if isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > BODY_BYTES_MAX:
-                    raise _too_large()
-            else:
-                assert isinstance(event, h11.EndOfMessage), event
-                return bytes(body)
+        while part := await self._next_part():
+            body += part
+            if len(body) > BODY_BYTES_MAX:
+                raise _too_large()
+        return bytes(body)
+
+    async def _read_part(self) -> bytes:
+        """The next part of an upload, empty at its end. Raises: BadRequest, ClientGone."""
+        if self._h11.their_state is not h11.SEND_BODY:
+            return b""
+        try:
+            with _deadline(BODY_S_MAX, "next part of the body"):
+                return await self._next_part()
+        except h11.RemoteProtocolError as error:
+            raise _refused_by_h11(error) from None
+
+    async def _next_part(self) -> bytes:
+        """What comes next of a body, empty at its end. Raises: h11.RemoteProtocolError, ClientGone."""
+        if self._h11.they_are_waiting_for_100_continue:
+            status = HTTPStatus.CONTINUE
+            await self._send(
+                h11.InformationalResponse(status_code=status, headers=[], reason=_phrase(status))
+            )
+        event = await self._next_event()
+        if isinstance(event, h11.Data):
+            assert event.data
+            return bytes(event.data)
+        assert isinstance(event, h11.EndOfMessage), event
+        return b""
 
     async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
         """What h11 reads next, fed as it asks."""

@@ -7,7 +7,7 @@ too.
 from __future__ import annotations
 
 # --- requests -----------------------------------------------------------------------------------------------
-BODY_BYTES_MAX = 1024 * 1024  # an invitation is at most 128 KiB; the rest is room for a batch
+BODY_BYTES_MAX = 1536 * 1024  # a record's data of 1 MiB in base64, its attributes, and what surrounds them
 HEADER_BYTES_MAX = 16 * 1024  # request line and headers together: what h11 itself keeps to
 JSON_PARTS_MAX = 16_384  # members of all lists and objects, roughly; a full batch has 3,400
 QUERY_PARAMETERS_MAX = 16  # the route with the most has four
@@ -17,12 +17,20 @@ ISSUES_MAX = 256  # credentials of one batch: one transaction, and one frame whe
 PAGE_LIMIT_MAX = 1000  # entries of one page; about 500 KiB of credentials
 PAGE_LIMIT_DEFAULT = 200
 
+# --- records ------------------------------------------------------------------------------------------------
+ATTRIBUTE_NAMES_MAX = 1024  # more than the 4 KiB that all attributes of a record may have can hold
+ATTRIBUTE_VALUES_MAX = 1024  # of one name
+RECORD_DATA_SHOWN_BYTES_MAX = 64 * 1024  # larger data come with a record only when they are asked for
+REPLICATED_NEIGHBORS_MAX = 64  # arbitrary: a node has 8 links at most
+REPLICATED_S_DEFAULT = 30
+REPLICATED_S_MAX = 3600  # arbitrary, bounds how long a request stands
+
 # --- connections --------------------------------------------------------------------------------------------
-CONNECTIONS_MAX = 128  # one more is only told so; arbitrary, bounds memory to about 130 MiB at worst
+CONNECTIONS_MAX = 128  # one more is only told so; arbitrary, bounds memory to about 200 MiB at worst
 CONNECTIONS_PER_USER_MAX = 64  # of one uid, so that no user but the owner can use up the rest
 BACKLOG = 64
 HEADER_S_MAX = 10.0  # from the first byte of a request to the end of its headers
-BODY_S_MAX = 30.0
+BODY_S_MAX = 30.0  # of a whole body; of a streamed one, until its next part
 IDLE_S_MAX = 120.0  # between two requests on one connection
 SEND_S_MAX = 10.0  # a client that does not read for so long is let go
 LINGER_S_MAX = 1.0  # of reading on after a refusal: a close with bytes unread would lose the answer
@@ -42,3 +50,4 @@ CLIENT_TIMEOUT_S = 30.0
 CLIENT_REPLY_BYTES_MAX = 64 * 1024 * 1024  # the invitations of a full batch
 CLIENT_LINE_BYTES_MAX = 1024 * 1024  # one event
 CLIENT_SILENT_S_MAX = 3 * KEEPALIVE_S  # an event stream without a sign of life is given up
+CLIENT_EXPORT_BYTES = 256 * 1024  # of an export, read at once

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from peerd.control import schema
-from peerd.control.http1 import JSON, PROBLEM_JSON
+from peerd.control.http1 import JSON, OCTETS, PROBLEM_JSON
 from peerd.control.routes import COMMON_ERRORS, ROUTES, Route
 from peerd.errors import status_of
 
@@ -22,6 +22,7 @@ _NAMES = {
     "group": "A group's name: in full, by an unambiguous beginning, or its classifier.",
     "peer_name": "A peer name: in full, by an unambiguous beginning, or its classifier.",
     "grant_id": "A grant's id in hex, or an unambiguous beginning of it.",
+    "record_id": "A record's id in hex, or an unambiguous beginning of it.",
 }
 _ABOUT = """The control API of peerd, spoken over a Unix socket:
 `curl --unix-socket DIR/control.sock http://peerd/v1/status`. Errors are `application/problem+json`; their
@@ -87,6 +88,8 @@ def _operation(route: Route, known: Mapping[type, Json], components: Mapping[str
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = _request_body(route, known[route.body])
+    elif route.octets is not None:
+        operation["requestBody"] = {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
     return operation
 
 

@@ -13,20 +13,43 @@ finishes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
+
+Upload = Callable[[], Awaitable[bytes]]  # the next part of what a caller sends; empty at its end
+Download = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]  # told how to send a part
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events somebody wants; `None` stands for all."""
+
+    kinds: frozenset[str] | None = None
+    group: str | None = None
+    record_type: str | None = None
+
+    def wants(self, kind: str, group: str | None, facts: Callable[[], Mapping[str, Any]]) -> bool:
+        """Whether an event is one of them; `facts` is asked only if that depends on them."""
+        if self.kinds is not None and kind not in self.kinds:
+            return False
+        if self.group is not None and group != self.group:
+            return False
+        return self.record_type is None or facts().get("record_type") == self.record_type
+
+
+ALL_EVENTS = Selection()
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events in order after a position of the log.
+    """The selected ones among the next events after a position of the log.
 
-    `cursor` is the position to read on from: that of the last event here; with none, the one asked for, or
-    when `lagged` the log's start. `lagged`: events between the position asked for and the first one here are
-    no longer kept.
+    `cursor` is the position to read on from, behind all that was looked at; the one asked for when there is
+    nothing more, or when `lagged` the log's start. `lagged`: events between the position asked for and the
+    first one looked at are no longer kept.
     """
 
     events: Sequence[schema.Event]
@@ -43,8 +66,8 @@ class EventLog(Protocol):
     def end(self) -> str:
         """The position after the newest event."""
 
-    def after(self, cursor: str, limit: int) -> EventPage:
-        """Up to `limit` events after `cursor`, of all groups and kinds.
+    def after(self, cursor: str, limit: int, selection: Selection = ALL_EVENTS) -> EventPage:
+        """Those selected among the next `limit` events after `cursor`.
 
         Raises:
             RuleError: `invalid-argument`, it is no cursor of this daemon's.
@@ -151,3 +174,47 @@ class Operations(Protocol):
 
     async def acts(self, group: str, query: schema.Page) -> schema.Acts:
         """One page of acts."""
+
+    # --- records ---
+
+    async def records(self, group: str, query: record_schema.RecordsQuery) -> record_schema.Records:
+        """One page of records."""
+
+    async def search_records(self, group: str, wish: record_schema.RecordSearch) -> record_schema.Records:
+        """One page of what a search finds. Raises also RuleError `invalid-search`."""
+
+    async def record(
+        self, group: str, record_id: str, query: record_schema.RecordQuery
+    ) -> record_schema.Record:
+        """One record; `record_id` may be an unambiguous beginning, here and below."""
+
+    async def record_data(self, group: str, record_id: str) -> tuple[str, bytes]:
+        """The version id of a record, and its data."""
+
+    async def add_record(self, group: str, wish: record_schema.RecordAdd) -> record_schema.Record:
+        """Write a new record. With `wait_replicated` it may be durable here, and still be `not-replicated`;
+        so too for the other writes.
+        """
+
+    async def change_record(
+        self, group: str, record_id: str, wish: record_schema.RecordChange
+    ) -> record_schema.Record:
+        """Write a new version of a record."""
+
+    async def set_record_data(
+        self, group: str, record_id: str, data: bytes, query: record_schema.WriteQuery
+    ) -> record_schema.Record:
+        """Write a new version of a record with other data."""
+
+    async def delete_record(
+        self, group: str, record_id: str, query: record_schema.WriteQuery
+    ) -> record_schema.RecordDeleted:
+        """Write that a record is deleted."""
+
+    async def export_group(self, group: str) -> Download:
+        """All acts and records of a group as one file, checked that there is something to export."""
+
+    async def import_group(self, group: str, upload: Upload) -> record_schema.Imported:
+        """Take in such a file as if it came from the network. Raises also RuleError `wrong-group`, and
+        `invalid-database` for one that is damaged: what stood before the damage is taken in.
+        """

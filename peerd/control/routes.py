@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from http import HTTPStatus
 
-from peerd.control import handlers, schema
+from peerd.control import handlers, record_schema, schema
 from peerd.control.access import Access
 from peerd.control.decoding import decode_segment
 from peerd.control.events import NDJSON, SSE
 from peerd.control.handlers import METRICS_TYPE, Call, Context
-from peerd.control.http1 import JSON, Answer, Streaming
+from peerd.control.http1 import JSON, OCTETS, Answer, Streaming
+from peerd.errors import BadRequest
 
 Outcome = schema.Reply | Answer | Streaming
 Handler = Callable[[Context, Call], Outcome | Awaitable[Outcome]]
@@ -35,13 +37,20 @@ COMMON_ERRORS = (
 )
 
 
+class Octets(Enum):
+    """How a body that is no JSON is taken."""
+
+    WHOLE = "whole"
+    IN_PARTS = "in parts"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One route; its summary is its handler's docstring, its operation's id its handler's name.
 
     `body` and `query` are the types of what is sent, absent where nothing may be. `errors` are the slugs
-    beside `COMMON_ERRORS`. `media_types` are those of an answer that is no `reply` in JSON. `examples` are
-    bodies that a caller might send, for the document.
+    beside `COMMON_ERRORS`. `media_types` are those of an answer that is no `reply` in JSON. `example` is a
+    body that a caller might send, for the document. `octets`: the body is no JSON but bytes.
     """
 
     method: str
@@ -55,6 +64,7 @@ class Route:
     status: int = HTTPStatus.OK
     media_types: tuple[str, ...] = (JSON,)
     example: schema.Request | None = None
+    octets: Octets | None = None
 
     @property
     def name(self) -> str:
@@ -92,6 +102,19 @@ _ISSUE = (
     "key-mismatch",
     "needs-revocation",
 )
+_RECORD = (*_GROUP, "invalid-argument", "record-deleted", "record-not-found")
+_WRITE = (
+    *_GROUP,
+    *_SIGN,
+    "invalid-argument",
+    "invalid-attributes",
+    "invalid-record",
+    "invalid-record-expiration",
+    "not-replicated",
+    "quota-exceeded",
+    "record-too-large",
+)
+_REWRITE = (*_WRITE, "record-deleted", "record-not-found", "version-conflict")
 _NAMES = ("invalid-classifier", "classifier-too-long", "invalid-friendly-name")
 
 _SUBJECT = "4c1e7ac12d3f5b6a798800112233445566778899.laptop"
@@ -335,6 +358,103 @@ ROUTES: tuple[Route, ...] = (
         query=schema.Page,
         errors=(*_GROUP, "invalid-argument"),
     ),
+    # --- records ---
+    Route(
+        "GET",
+        "/v1/groups/{group}/records",
+        handlers.list_records,
+        Access.READ,
+        record_schema.Records,
+        query=record_schema.RecordsQuery,
+        errors=(*_GROUP, "invalid-argument", "member-not-found"),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/records",
+        handlers.add_record,
+        Access.ADMIN,
+        record_schema.Record,
+        body=record_schema.RecordAdd,
+        errors=_WRITE,
+        status=HTTPStatus.CREATED,
+        example=record_schema.RecordAdd(
+            record_type="note", attributes={"title": "Pizza", "people": 4}, data="RnJpZGF5", valid_s=604_800
+        ),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/records/search",
+        handlers.search_records,
+        Access.READ,
+        record_schema.Records,
+        body=record_schema.RecordSearch,
+        errors=(*_GROUP, "invalid-argument", "invalid-search"),
+        example=record_schema.RecordSearch(query='title ~ "Pizza*" and people >= 3 order by modified desc'),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/records/{record_id}",
+        handlers.get_record,
+        Access.READ,
+        record_schema.Record,
+        query=record_schema.RecordQuery,
+        errors=(*_RECORD, "data-not-here"),
+    ),
+    Route(
+        "PATCH",
+        "/v1/groups/{group}/records/{record_id}",
+        handlers.change_record,
+        Access.ADMIN,
+        record_schema.Record,
+        body=record_schema.RecordChange,
+        errors=_REWRITE,
+        example=record_schema.RecordChange(attributes={"title": "Pizza", "people": 5}),
+    ),
+    Route(
+        "DELETE",
+        "/v1/groups/{group}/records/{record_id}",
+        handlers.delete_record,
+        Access.ADMIN,
+        record_schema.RecordDeleted,
+        query=record_schema.WriteQuery,
+        errors=_REWRITE,
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/records/{record_id}/data",
+        handlers.get_record_data,
+        Access.READ,
+        errors=(*_RECORD, "data-not-here"),
+        media_types=(OCTETS,),
+    ),
+    Route(
+        "PUT",
+        "/v1/groups/{group}/records/{record_id}/data",
+        handlers.set_record_data,
+        Access.ADMIN,
+        record_schema.Record,
+        query=record_schema.WriteQuery,
+        errors=_REWRITE,
+        octets=Octets.WHOLE,
+    ),
+    # --- export and import ---
+    Route(
+        "GET",
+        "/v1/groups/{group}/export",
+        handlers.export_group,
+        Access.READ,
+        errors=_GROUP,
+        media_types=(OCTETS,),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/import",
+        handlers.import_group,
+        Access.ADMIN,
+        record_schema.Imported,
+        errors=(*_GROUP, *_STORE, "invalid-database", "unsupported-version", "wrong-group"),
+        octets=Octets.IN_PARTS,
+    ),
 )
 
 
@@ -356,6 +476,16 @@ def match_path(path: str) -> Match | None:
             }
             return Match(routes, names)
     return None
+
+
+def is_upload(method: str, target: str) -> bool:
+    """Whether the body of a request, by its method and target, is taken part by part."""
+    try:
+        match = match_path(target.partition("?")[0])
+    except BadRequest:
+        return False
+    route = None if match is None else match.routes.get(method)
+    return route is not None and route.octets is Octets.IN_PARTS
 
 
 def _is_name(part: str) -> bool:

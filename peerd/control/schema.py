@@ -161,13 +161,23 @@ class Credential(Reply, frozen=True, kw_only=True):
     current: bool
 
 
+class Progress(Reply, frozen=True, kw_only=True):
+    """How far the node has come with what its neighbors hold and it does not: `received` of `expected`
+    elements and records; how many are expected is known only once sets have been compared.
+    """
+
+    received: int
+    expected: int
+
+
 class Group(Reply, frozen=True, kw_only=True):
     """A group as this daemon sees it.
 
     `group` is its full name and `peer_name` the identity it is open under. `joining`: the group's genesis has
     not arrived, so `gid` is `null`. `credential` is what we go by; `null` while it is awaited or when it has
     expired. `only`: links to `addresses` alone. `acts` and `digest` describe the replicated set of acts:
-    equal on two nodes when they hold the same.
+    equal on two nodes when they hold the same. `records` are those that can be read here now;
+    `synchronizing` is `null` when nothing is being caught up with.
     """
 
     group: str
@@ -185,6 +195,8 @@ class Group(Reply, frozen=True, kw_only=True):
     members: int
     acts: int
     digest: str
+    records: int
+    synchronizing: Progress | None
     credential: Credential | None
 
 
@@ -215,13 +227,14 @@ class EventsQuery(Request, frozen=True, kw_only=True):
     """Which events.
 
     Those after the cursor `since` (`start` for the oldest kept, absent for new ones only), of these `kinds`
-    (separated by commas; absent for all), of one `group`. With `follow=false` the answer ends with the last
-    event there is.
+    (separated by commas; absent for all), of one `group`, about records of one `record_type`. With
+    `follow=false` the answer ends with the last event there is.
     """
 
     since: Cursor | None = None
     kinds: str | None = None
     group: str | None = None
+    record_type: str | None = None
     follow: bool = True
 
 

@@ -35,6 +35,7 @@ from peerd.control.events import EventBell
 from peerd.control.handlers import Call, Context
 from peerd.control.http1 import (
     JSON,
+    OCTETS,
     PROBLEM_JSON,
     Answer,
     ClientGone,
@@ -53,7 +54,7 @@ from peerd.control.limits import (
 from peerd.control.openapi import document_json
 from peerd.control.operations import Operations
 from peerd.control.problems import problem_of
-from peerd.control.routes import Match, Route, match_path
+from peerd.control.routes import Match, Route, is_upload, match_path
 from peerd.errors import BadRequest, ConfigError, Conflict, Denied, NotFound
 from peerd.paths import check_private_directory, check_socket_path
 
@@ -118,7 +119,8 @@ class ControlServer:
         if total >= CONNECTIONS_MAX + BACKLOG:
             await trio.aclose_forcefully(stream)
             return
-        connection = HttpConnection(stream, partial(self._answer, client), self._refusal, self._stop)
+        answer = partial(self._answer, client)
+        connection = HttpConnection(stream, answer, self._refusal, self._stop, is_upload)
         self._connections[client.uid] += 1
         try:
             if total >= CONNECTIONS_MAX or self._connections[client.uid] > CONNECTIONS_PER_USER_MAX:
@@ -236,29 +238,47 @@ def _checked(route: Route, match: Match, query: str, request: HttpRequest) -> Ca
     """The call that a request makes of a route. Raises: BadRequest."""
     if route.query is None and query:
         raise BadRequest("This route takes no query.")
-    if route.body is None and request.body:
+    if route.body is None and route.octets is None and request.body:
         raise BadRequest("This route takes no body.")
-    if request.body:
-        _check_content_type(request)
+    if route.octets is not None:
+        _check_octets(request)
+    elif request.body:
+        _check_json(request)
     return Call(
         path=match.names,
         query=None if route.query is None else decode_query(query, route.query),
         body=None if route.body is None else decode_body(request.body, route.body),
         headers=dict(request.headers),
+        octets=request.body,
+        upload=request.upload,
     )
 
 
-def _check_content_type(request: HttpRequest) -> None:
+def _check_json(request: HttpRequest) -> None:
     """Refuse a body that is not plain JSON. Raises: BadRequest("unsupported-media-type")."""
     media_type, _, parameters = request.header("content-type").lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
-    encoding = request.header("content-encoding").lower()
-    if media_type.strip() != JSON or charset not in ("", "utf-8") or encoding not in ("", "identity"):
-        raise BadRequest(
-            f"A body is {JSON} in UTF-8, not encoded otherwise.",
-            code="unsupported-media-type",
-            hint=f"curl -H 'Content-Type: {JSON}' …",
-        )
+    if media_type.strip() != JSON or charset not in ("", "utf-8") or not _is_plain(request):
+        raise _other_media_type(f"{JSON} in UTF-8", JSON)
+
+
+def _check_octets(request: HttpRequest) -> None:
+    """Refuse bytes that are said to mean something. Raises: BadRequest("unsupported-media-type")."""
+    media_type = request.header("content-type").lower().partition(";")[0].strip()
+    if media_type not in ("", OCTETS) or not _is_plain(request):
+        raise _other_media_type(OCTETS, OCTETS)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    return request.header("content-encoding").lower() in ("", "identity")
+
+
+def _other_media_type(wanted: str, media_type: str) -> BadRequest:
+    return BadRequest(
+        f"A body is {wanted} here, not encoded otherwise.",
+        code="unsupported-media-type",
+        hint=f"curl -H 'Content-Type: {media_type}' …",
+    )
 
 
 def _too_many(what: str) -> BadRequest:

@@ -8,9 +8,10 @@ read from its start; one that is gone leaves the cursor.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from peerd.control import schema
-from peerd.control.operations import EventPage
+from peerd.control.operations import ALL_EVENTS, EventPage, Selection
 from peerd.control.schema import end_at, time_at_ms
 from peerd.groups.base64url import read_base64url, write_base64url
 from protocol.authority.act_set import ActStore, LoggedEvent
@@ -19,6 +20,7 @@ from protocol.errors import RemoteProtocolError, RuleError
 
 _CURSOR_BYTES_MAX = 16 * 1024
 _TIMES = ("not_before", "not_after")  # of the facts, in seconds UTC
+_TIMES_MS = ("modified",)  # in milliseconds
 
 
 class GroupEvents:
@@ -36,8 +38,12 @@ class GroupEvents:
         """The position after the newest event."""
         return _write({log: store.last_event() for log, (_, store) in self._stores().items()})
 
-    def after(self, cursor: str, limit: int) -> EventPage:
-        """Up to `limit` events after `cursor`, by time. Raises: RuleError(invalid-argument)."""
+    def after(self, cursor: str, limit: int, selection: Selection = ALL_EVENTS) -> EventPage:
+        """Those selected among the next `limit` events after `cursor`, by time.
+
+        What is not selected is neither decoded further than its selection needs, nor given a cursor. Raises:
+        RuleError(invalid-argument).
+        """
         before, read = _read(cursor), dict[str, int]()
         lagged = False
         found: list[tuple[int, str, LoggedEvent, str]] = []
@@ -53,7 +59,8 @@ class GroupEvents:
         events = []
         for log, event, name in _in_number_order(found, read)[:limit]:
             read[log] = event.number
-            events.append(_render(event, name, _write(read)))
+            if selection.wants(event.kind, name, lambda event=event: _facts(event)):  # type: ignore[misc]
+                events.append(_render(event, name, _write(read)))
         return EventPage(events, _write(read), lagged)
 
 
@@ -69,11 +76,19 @@ def _in_number_order(
     return [(log, *waiting[log].pop(0)) for _, log, _, _ in found]
 
 
+def _facts(event: LoggedEvent) -> dict[str, Any]:
+    facts: dict[str, Any] = decode_untrusted(event.facts, bytes_max=len(event.facts))
+    return facts
+
+
 def _render(event: LoggedEvent, group: str, cursor: str) -> schema.Event:
-    facts = decode_untrusted(event.facts, bytes_max=len(event.facts))
+    facts = _facts(event)
     for name in _TIMES:
         if name in facts:
             facts[name] = None if (end := end_at(facts[name])) is None else f"{end:%Y-%m-%dT%H:%M:%SZ}"
+    for name in _TIMES_MS:
+        if name in facts:
+            facts[name] = time_at_ms(facts[name]).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return schema.Event(
         cursor=cursor, kind=event.kind, time=time_at_ms(event.at_ms), group=group, facts=facts
     )

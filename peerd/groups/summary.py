@@ -82,6 +82,8 @@ class Summaries:
             members=0,
             acts=0,
             digest="",
+            records=0,
+            synchronizing=None,
             credential=None,
         )
 
@@ -110,6 +112,8 @@ class Summaries:
             members=view.members_at(now.utc_s),
             acts=len(view),
             digest=digest.hex(),
+            records=0,
+            synchronizing=None,
             credential=own_credential(machine, name, now.utc_s),
         )
 

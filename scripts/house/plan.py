@@ -42,7 +42,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gossip": ("peerd.gossip",),
     "groups": ("peerd.groups",),
     "control": ("peerd.control",),
-    "control.schema": ("peerd.control.schema", "peerd.control.limits", "peerd.control.operations"),
+    "control.schema": (
+        "peerd.control.schema",
+        "peerd.control.record_schema",
+        "peerd.control.limits",
+        "peerd.control.operations",
+    ),
     "control.client": ("peerd.control.client", "peerd.client"),
     "cli": ("peerd.cli", "peerd.__main__"),
     "daemon": ("peerd.daemon", "peerd.supervisor"),

@@ -162,6 +162,8 @@ def group(**changes: Any) -> schema.Group:
         members=2,
         acts=5,
         digest="00" * 16,
+        records=7,
+        synchronizing=None,
         credential=credential(subject=ALICE, roles=["admin"], level=1, not_after=None),
     )
     return msgspec.structs.replace(given, **changes)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.control.events import EventBell
-from peerd.control.operations import EventPage
-from peerd.errors import Conflict, NotFound
+from peerd.control.limits import RECORD_DATA_SHOWN_BYTES_MAX
+from peerd.control.operations import ALL_EVENTS, Download, EventPage, Selection, Upload
+from peerd.errors import Conflict, NotFound, NotReady
 from protocol.errors import RuleError
 
 NOW_S = 1_790_000_000
@@ -52,14 +53,15 @@ class FakeEvents:
     def end(self) -> str:
         return str(self.count)
 
-    def after(self, cursor: str, limit: int) -> EventPage:
+    def after(self, cursor: str, limit: int, selection: Selection = ALL_EVENTS) -> EventPage:
         if not (cursor.isascii() and cursor.isdecimal()) or len(cursor) > 18 or int(cursor) > self.count:
             raise RuleError("invalid-argument", "This is no cursor of this daemon's.")
         first = self.count - len(self.kept)
         lagged = int(cursor) < first
         position = max(int(cursor), first)
-        events = self.kept[position - first : position - first + limit]
-        return EventPage(events, events[-1].cursor if events else str(position), lagged)
+        seen = self.kept[position - first : position - first + limit]
+        events = [one for one in seen if selection.wants(one.kind, one.group, lambda facts=one.facts: facts)]
+        return EventPage(events, seen[-1].cursor if seen else str(position), lagged)
 
 
 class FakeOperations:
@@ -72,6 +74,10 @@ class FakeOperations:
         self.all_groups: dict[str, schema.Group] = {}
         self.all_properties: dict[str, schema.Properties] = {}
         self.issued: dict[str, list[schema.Credential]] = {}
+        self.all_records: dict[str, dict[str, record_schema.Record]] = {}
+        self.all_data: dict[str, bytes] = {}
+        self.neighbors = 1
+        self.imported: list[bytes] = []
         self.tokens: list[str] = []
         self.fail_with: Exception | None = None
 
@@ -220,10 +226,13 @@ class FakeOperations:
             members=1,
             acts=2,
             digest="0" * 32,
+            records=0,
+            synchronizing=None,
             credential=None,
         )
         self.all_groups[name] = group
         self.issued[name] = []
+        self.all_records[name] = {}
         self.log.add("group-opened", group=name)
         return group
 
@@ -366,6 +375,152 @@ class FakeOperations:
             for number, credential in enumerate(part)
         ]
         return schema.Acts(acts=acts, next=following)
+
+    # --- records ---
+
+    async def records(self, group: str, query: record_schema.RecordsQuery) -> record_schema.Records:
+        found = list(self.all_records[self.group_name(group)].values())
+        if query.record_type is not None:
+            found = [record for record in found if record.record_type == query.record_type]
+        if query.creator is not None:
+            found = [record for record in found if record.creator == query.creator]
+        part, following = _part(found, query)
+        return record_schema.Records(records=part, next=following)
+
+    async def search_records(self, group: str, wish: record_schema.RecordSearch) -> record_schema.Records:
+        if (wish.query is None) == (wish.xml is None):
+            raise RuleError("invalid-argument", "Give one of query and xml.")
+        if wish.xml is not None or wish.query not in ("", "all"):
+            raise RuleError("invalid-search", "This is no search.", hint="peerd record search --help")
+        return await self.records(group, record_schema.RecordsQuery(cursor=wish.cursor, limit=wish.limit))
+
+    async def record(
+        self, group: str, record_id: str, query: record_schema.RecordQuery
+    ) -> record_schema.Record:
+        found = self._record(group, record_id)
+        wanted = found.size <= RECORD_DATA_SHOWN_BYTES_MAX if query.data is None else query.data
+        data = self.all_data[found.version_id]
+        return replace(found, data=base64.urlsafe_b64encode(data).decode().rstrip("=")) if wanted else found
+
+    def _record(self, group: str, record_id: str) -> record_schema.Record:
+        known = self.all_records[self.group_name(group)]
+        found = [one for one in known if one.startswith(record_id)]
+        if len(found) > 1:
+            raise Conflict("It fits several.", code="ambiguous-name")
+        if not found:
+            raise RuleError("record-not-found", "No record has this id.", hint="peerd record list GROUP")
+        return known[found[0]]
+
+    async def record_data(self, group: str, record_id: str) -> tuple[str, bytes]:
+        version_id = self._record(group, record_id).version_id
+        return version_id, self.all_data[version_id]
+
+    async def add_record(self, group: str, wish: record_schema.RecordAdd) -> record_schema.Record:
+        name = self.group_name(group)
+        if not wish.record_type.isascii() or not 0 < len(wish.record_type) <= 64:
+            raise RuleError("invalid-record", "This is no type.")
+        record_id = hex_of("record", name, str(len(self.all_records[name])))[:32]
+        end = wish.expires if wish.valid_s is None else schema.time_at(NOW_S + wish.valid_s)
+        record = record_schema.Record(
+            record_id=record_id,
+            group=name,
+            record_type=wish.record_type,
+            version_id="",
+            version=0,
+            creator=self.all_groups[name].peer_name,
+            modified_by="",
+            created=NOW,
+            modified=NOW,
+            expires=end,
+            durable=end is None,
+            auto_refresh=wish.auto_refresh,
+            attributes=dict(wish.attributes),
+            size=0,
+            data_held=True,
+        )
+        return self._written(record, _decoded(wish.data), wish, "record-added")
+
+    async def change_record(
+        self, group: str, record_id: str, wish: record_schema.RecordChange
+    ) -> record_schema.Record:
+        before = self._expected(group, record_id, wish.if_version)
+        after = before if wish.attributes is UNSET else replace(before, attributes=dict(wish.attributes))
+        data = self.all_data[before.version_id] if wish.data is UNSET else _decoded(wish.data)
+        return self._written(after, data, wish, "record-changed")
+
+    async def set_record_data(
+        self, group: str, record_id: str, data: bytes, query: record_schema.WriteQuery
+    ) -> record_schema.Record:
+        before = self._expected(group, record_id, query.if_version)
+        return self._written(before, data, query, "record-changed")
+
+    async def delete_record(
+        self, group: str, record_id: str, query: record_schema.WriteQuery
+    ) -> record_schema.RecordDeleted:
+        gone = self._expected(group, record_id, query.if_version)
+        replicated = self._replicated(query)
+        del self.all_records[gone.group][gone.record_id]
+        return record_schema.RecordDeleted(
+            record_id=gone.record_id, group=gone.group, version_id=gone.version_id, replicated=replicated
+        )
+
+    def _expected(self, group: str, record_id: str, if_version: str | None) -> record_schema.Record:
+        found = self._record(group, record_id)
+        if if_version not in (None, found.version_id):
+            raise RuleError("version-conflict", "It has a newer version.", hint="peerd record get")
+        return found
+
+    def _written(self, record: record_schema.Record, data: bytes, wish: _Write, kind: str):
+        if len(data) > 1024 * 1024:
+            raise RuleError("record-too-large", "Data have at most 1 MiB.")
+        version_id = hex_of("version", record.record_id, str(record.version + 1))
+        written = replace(
+            record,
+            version_id=version_id,
+            version=record.version + 1,
+            modified_by=record.creator,
+            size=len(data),
+        )
+        self.all_records[record.group][record.record_id] = written
+        self.all_data[version_id] = data
+        self.log.add(kind, group=record.group, record_id=record.record_id, record_type=record.record_type)
+        return replace(written, replicated=self._replicated(wish))
+
+    def _replicated(self, wish: _Write) -> int | None:
+        if wish.wait_replicated > self.neighbors:
+            raise NotReady("Too few neighbors hold it.", code="not-replicated", hint="peerd status")
+        return self.neighbors if wish.wait_replicated else None
+
+    async def export_group(self, group: str) -> Download:
+        name = self.group_name(group)
+
+        async def run(send: Callable[[bytes], Awaitable[None]]) -> None:
+            await send(b"export of ")
+            await send(name.encode())
+            if self.fail_with is not None:
+                raise self.fail_with
+
+        return run
+
+    async def import_group(self, group: str, upload: Upload) -> record_schema.Imported:
+        name = self.group_name(group)
+        while part := await upload():
+            self.imported.append(part)
+            if part.startswith(b"damaged"):
+                raise RuleError("invalid-database", "It is damaged at its beginning.")
+        if b"".join(self.imported[-1:]).endswith(b".other"):
+            raise RuleError("wrong-group", "This is an export of another group.")
+        return record_schema.Imported(group=name, elements=0, records=len(self.imported), refused=0)
+
+
+_Write = record_schema.RecordAdd | record_schema.RecordChange | record_schema.WriteQuery
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    except ValueError:
+        raise RuleError("invalid-argument", "This is no base64url.") from None
 
 
 def _resolve(name: str, known: dict, missing: Callable[[str], Exception]) -> str:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from peerd.control import client as client_module, schema
+from peerd.control import client as client_module, record_schema, schema
 from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
 from peerd.control.limits import BODY_BYTES_MAX, PAGE_LIMIT_MAX
 from peerd.control.routes import ROUTES
@@ -42,9 +42,9 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
     reached = set()
     original = client_module.Client._open
 
-    def noted(self, connection, method, target, body, accept):
+    def noted(self, connection, method, target, *rest):
         reached.add((method, target.split("?")[0]))
-        return original(self, connection, method, target, body, accept)
+        return original(self, connection, method, target, *rest)
 
     monkeypatch.setattr(client_module.Client, "_open", noted)
     group = make_group(client)
@@ -76,6 +76,18 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
         client.acts(name, schema.Page()),
         client.join_group(schema.GroupJoin(group="e" * 40 + ".other", addresses=["192.0.2.1:1"])),
     ]
+    record = client.add_record(name, record_schema.RecordAdd(record_type="note", data="YWJj"))
+    answers += [
+        record,
+        client.records(name, record_schema.RecordsQuery(record_type="note", limit=1)),
+        client.search_records(name, record_schema.RecordSearch(query="all")),
+        client.record(name, record.record_id, data=True),
+        client.change_record(name, record.record_id, record_schema.RecordChange(data="")),
+        client.set_record_data(name, record.record_id, b"\0\xff"),
+        client.import_group(name, client.export_group(name)),
+    ]
+    assert client.record_data(name, record.record_id) == b"\0\xff"
+    assert client.delete_record(name, record.record_id).deleted
     assert issued.invitation
     assert answers[16].invitation
     assert len(answers[15].issued) == 3
@@ -90,6 +102,7 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
     assert all(isinstance(answer, schema.Reply) for answer in answers)
     known = {"{group}": {name, "e" * 40 + ".other"}, "{peer_name}": {own, "b" * 40 + ".bob"}}
     known["{grant_id}"] = {issued.credential.grant_id}
+    known["{record_id}"] = {record.record_id}
     assert {templated(method, path, known) for method, path in reached} == {
         (r.method, r.path) for r in ROUTES
     }

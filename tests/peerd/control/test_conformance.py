@@ -15,7 +15,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.control.openapi import document
 from tests.peerd.control.served import WAIT_S_MAX, served
 
@@ -25,9 +25,10 @@ EXAMPLES = 20
 
 # What the tool does not expect: a rule may refuse what fits the schema, and a text that is too long for its
 # field may be too long for the headers first.
-BY_RULE = ["2xx", "403", "404", "409", "410", "422", "503"]
+BY_RULE = ["2xx", "403", "404", "409", "410", "413", "422", "503", "504"]
 BY_SHAPE = ["400", "404", "405", "413", "415", "422", "431"]
 CHECKS = {
+    "not_a_server_error": {"expected-statuses": ["2xx", "3xx", "4xx", "503", "504"]},
     "positive_data_acceptance": {"expected-statuses": BY_RULE},
     "negative_data_rejection": {"expected-statuses": BY_SHAPE},
 }
@@ -83,7 +84,9 @@ def world(tmp_path_factory):
         issued = client.issue(group, schema.CredentialIssue(subject=own, store=True))
         with requests.Session() as session:
             session.mount("http://peerd", _Adapter(str(running.path)))
-            yield session, {"group": group, "peer_name": own, "grant_id": issued.credential.grant_id}
+            names = {"group": group, "peer_name": own, "grant_id": issued.credential.grant_id}
+            record = client.add_record(group, record_schema.RecordAdd(record_type="note", data="YWJj"))
+            yield session, names | {"record_id": record.record_id}
 
 
 @api.parametrize()

@@ -11,7 +11,6 @@ from peerd.control import schema
 from peerd.control.events import (
     EventBell,
     NdjsonFormat,
-    Selection,
     SseFormat,
     Subscription,
     format_for,
@@ -20,6 +19,7 @@ from peerd.control.events import (
 )
 from peerd.control.http1 import StopSignal
 from peerd.control.limits import EVENT_KINDS_MAX, EVENTS_PAGE_MAX, KEEPALIVE_S
+from peerd.control.operations import Selection
 from peerd.errors import BadRequest
 from protocol.errors import RuleError
 from tests.peerd.control.fake import FakeEvents
@@ -201,8 +201,8 @@ async def test_an_event_committed_while_the_end_is_read_is_not_slept_over(nurser
     reader = Reader()
     original = reader.log.after
 
-    def after(cursor, limit):
-        page = original(cursor, limit)
+    def after(cursor, limit, selection):
+        page = original(cursor, limit, selection)
         if reader.log.count == 0:
             reader.log.add("meanwhile", n=0)
         return page
@@ -320,8 +320,38 @@ def test_kinds_are_names_separated_by_commas():
             kinds_of(text)
 
 
+def nobody_asks() -> dict[str, object]:
+    raise AssertionError("the facts do not matter here")
+
+
 def test_no_selection_wants_everything():
-    assert Selection().wants(schema.Event(cursor="1", kind="x", time=None))
+    assert Selection().wants("x", None, nobody_asks)
+
+
+def test_facts_are_looked_at_last_and_for_the_type_alone():
+    wants = Selection(kinds=frozenset({"x"}), group="g", record_type="note").wants
+    assert not wants("y", "g", nobody_asks)
+    assert not wants("x", "h", nobody_asks)
+    assert not wants("x", "g", lambda: {"grant_id": "note"})
+    assert not wants("x", "g", lambda: {"record_type": "other"})
+    assert wants("x", "g", lambda: {"record_type": "note"})
+    assert Selection(kinds=frozenset({"x"}), group="g").wants("x", "g", nobody_asks)
+
+
+async def test_pages_of_which_nothing_is_wanted_are_passed_over(nursery):
+    reader = Reader(since="start", record_type="note", kept_max=4 * EVENTS_PAGE_MAX)
+    for number in range(3 * EVENTS_PAGE_MAX):
+        reader.log.add("record-added", n=number, record_type="other")
+    reader.log.add("record-added", n=-1, record_type="note")
+    nursery.start_soon(reader.run)
+    await settle()
+    assert reader.numbers == [-1]
+    reader.log.add("record-added", n=-2, record_type="other")
+    reader.log.add("record-changed", n=-3, record_type="note")
+    await settle()
+    reader.stop.request()
+    await settle()
+    assert reader.numbers == [-1, -3, "bye"]
 
 
 async def test_the_bell_wakes_all_and_forgets_nothing(nursery):

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import asdict
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.control.events import EventBell, Subscription
-from peerd.control.handlers import Call, Context, create_invitation, get_events, issue_credential
+from peerd.control.handlers import (
+    Call,
+    Context,
+    _if_version,
+    _write_query,
+    create_invitation,
+    get_events,
+    issue_credential,
+)
 from peerd.control.http1 import StopSignal, Streaming
 from peerd.control.routes import ROUTES
+from peerd.errors import BadRequest
 from tests.peerd.control.fake import NOW, FakeOperations
 
 
@@ -86,3 +95,33 @@ def test_what_changes_something_waits_until_it_is_durable(route):
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_a_handler_is_short(route):
     assert len(inspect.getsource(route.handler).splitlines()) <= 15
+
+
+# --- records ------------------------------------------------------------------------------------------------
+
+VERSION = "ab" * 32
+
+
+@pytest.mark.parametrize("header", [f'"{VERSION}"', VERSION, f' "{VERSION}" '])
+def test_if_match_names_the_version_that_a_write_depends_on(header):
+    bare = Call({}, record_schema.WriteQuery(wait_replicated=2), None, {"if-match": header})
+    assert _write_query(bare) == record_schema.WriteQuery(if_version=VERSION, wait_replicated=2)
+    assert _if_version(bare, VERSION) == VERSION
+
+
+@pytest.mark.parametrize("header", ["", "*"])
+def test_any_version_leaves_the_field_to_speak(header):
+    bare = Call({}, None, None, {"if-match": header})
+    assert _if_version(bare, None) is None
+    assert _if_version(bare, VERSION) == VERSION
+
+
+@pytest.mark.parametrize("header", [f'W/"{VERSION}"', f'"{VERSION}", "ff"', '"', '""', '"a'])
+def test_what_is_not_one_version_is_refused(header):
+    with pytest.raises(BadRequest):
+        _if_version(Call({}, None, None, {"if-match": header}), None)
+
+
+def test_two_versions_that_differ_are_refused():
+    with pytest.raises(BadRequest):
+        _if_version(Call({}, None, None, {"if-match": f'"{VERSION}"'}), "cd" * 32)

@@ -20,6 +20,7 @@ from peerd.control.limits import (
     IDLE_S_MAX,
     LINGER_BYTES_MAX,
     LINGER_S_MAX,
+    RECEIVE_BYTES,
     SEND_S_MAX,
 )
 from peerd.errors import BadRequest
@@ -34,13 +35,32 @@ class Echo:
         self.stop = stop
         self.requests: list[HttpRequest] = []
         self.streams_ended = 0
+        self.largest_part = 0
 
     async def __call__(self, request: HttpRequest) -> Answer | Streaming:
         self.requests.append(request)
         await trio.lowlevel.checkpoint()
         if request.target == "/stream":
             return Streaming("text/event-stream", self._run)
+        if request.upload is not None:
+            return await self._take(request)
         return Answer(200, "text/plain", f"{request.method} {request.target} ".encode() + request.body)
+
+    async def _take(self, request: HttpRequest) -> Answer:
+        """Count an upload; `/upload/refused` is refused after its first part."""
+        assert request.upload is not None
+        assert request.body == b""
+        length = 0
+        try:
+            while part := await request.upload():
+                length += len(part)
+                self.largest_part = max(self.largest_part, len(part))
+                if request.target == "/upload/refused":
+                    return Answer(422, "text/plain", b"refused")
+            assert await request.upload() == b""
+        except BadRequest as error:
+            return refusal(error)
+        return Answer(200, "text/plain", b"took %d" % length)
 
     async def _run(self, send: Send) -> None:
         try:
@@ -56,6 +76,10 @@ def refusal(error: BadRequest) -> Answer:
     return Answer(400, "application/problem+json", error.code.encode())
 
 
+def is_upload(method: str, target: str) -> bool:
+    return method == "POST" and target.startswith("/upload")
+
+
 class Line:
     """A connection with its server at the other end."""
 
@@ -63,7 +87,7 @@ class Line:
         self.stop = StopSignal()
         self.app = Echo(self.stop)
         self.client, server = memory_stream_pair()
-        self.connection = HttpConnection(server, self.app, refusal, self.stop)
+        self.connection = HttpConnection(server, self.app, refusal, self.stop, is_upload)
         self.ended = trio.Event()
         nursery.start_soon(self._serve)
 
@@ -402,3 +426,70 @@ def test_a_header_given_twice_is_one_list():
     request = HttpRequest("GET", "/", (("accept", "a"), ("host", "p"), ("accept", "b")), b"")
     assert request.header("accept") == "a, b"
     assert request.header("origin") == ""
+
+
+# --- uploads ------------------------------------------------------------------------------------------------
+
+UPLOAD = b"POST /upload HTTP/1.1\r\nHost: peerd\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_an_upload_larger_than_any_body_is_taken_part_by_part(line, nursery):
+    chunk = b"%x\r\n" % RECEIVE_BYTES + b"x" * RECEIVE_BYTES + b"\r\n"
+    count = 3 * BODY_BYTES_MAX // RECEIVE_BYTES
+
+    async def send() -> None:
+        await line.send(UPLOAD)
+        for _ in range(count):
+            await line.send(chunk)
+        await line.send(b"0\r\n\r\n" + GET)
+
+    nursery.start_soon(send)
+    answer = await line.read_until(b"GET /a ")
+    assert b"took %d" % (count * RECEIVE_BYTES) in answer
+    assert line.app.largest_part <= 2 * RECEIVE_BYTES
+
+
+@pytest.mark.parametrize("length", [0, 1, 100_000])
+async def test_an_upload_of_known_length_is_taken_and_the_next_request_is_served(line, nursery, length):
+    head = b"POST /upload HTTP/1.1\r\nHost: peerd\r\nContent-Length: %d\r\n\r\n" % length
+    nursery.start_soon(line.send, head + b"x" * length + GET)
+    assert b"took %d" % length in await line.read_until(b"GET /a ")
+
+
+async def test_an_upload_that_waits_to_be_asked_is_asked_when_it_is_taken(line):
+    await line.send(UPLOAD.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+    assert (await line.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+    await line.send(b"1\r\nx\r\n0\r\n\r\n")
+    assert (await line.read_until(b"took 1")).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_upload_that_is_refused_half_way_is_told_so_and_the_connection_closes(line, nursery):
+    refused = UPLOAD.replace(b"/upload", b"/upload/refused")
+
+    async def send() -> None:
+        await line.send(refused)
+        for _ in range(8):
+            with suppress(trio.BrokenResourceError):
+                await line.send(b"3\r\nabc\r\n")
+        await line.client.send_eof()
+
+    nursery.start_soon(send)
+    answer = await line.read_to_end()
+    assert answer.startswith(b"HTTP/1.1 422")
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize("rest", [b"3\r\nab", b"zz\r\n", b""])
+async def test_an_upload_that_breaks_off_is_told_so_and_is_not_taken_for_whole(line, rest):
+    answer = await line.exchange(UPLOAD + b"3\r\nabc\r\n" + rest)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"took" not in answer
+
+
+async def test_an_upload_may_take_long_but_not_between_two_parts(line, autojump_clock):
+    await line.send(UPLOAD)
+    for _ in range(5):
+        await trio.sleep(BODY_S_MAX - 1)
+        await line.send(b"1\r\nx\r\n")
+    await trio.sleep(BODY_S_MAX + 1)
+    assert b"timed-out" in await line.read_to_end()

@@ -8,10 +8,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from peerd.control import handlers, schema
+from peerd.control import handlers, record_schema, schema
 from peerd.control.access import Access
 from peerd.control.operations import Operations
-from peerd.control.routes import COMMON_ERRORS, ROUTES, Match, match_path
+from peerd.control.routes import COMMON_ERRORS, ROUTES, Match, is_upload, match_path
 from peerd.errors import BadRequest, status_of
 
 by_name = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -41,7 +41,15 @@ POST /v1/invitations/parse
 GET /v1/groups/{group}/members
 GET /v1/groups/{group}/members/{peer_name}
 GET /v1/groups/{group}/acts
+GET POST /v1/groups/{group}/records
+POST /v1/groups/{group}/records/search
+GET PATCH DELETE /v1/groups/{group}/records/{record_id}
+GET PUT /v1/groups/{group}/records/{record_id}/data
+GET /v1/groups/{group}/export
+POST /v1/groups/{group}/import
 """
+
+LOOKS = ("parse_invitation", "search_records")  # reads, although it sends a body
 
 
 def test_the_routes_are_those_of_the_design():
@@ -58,14 +66,14 @@ def test_every_route_declares_who_may_use_it(route):
     assert route.access in (Access.READ, Access.OPERATE, Access.ADMIN)
     if route.method == "GET":
         assert route.access is Access.READ
-    elif route.name != "parse_invitation":
+    elif route.name not in LOOKS:
         assert route.access > Access.READ
 
 
 @by_name
 def test_what_makes_or_uses_a_key_is_for_the_owner_alone(route):
     assert (route.access is Access.ADMIN) == (
-        route.method != "GET" and route.name not in ("connect_group", "disconnect_group", "parse_invitation")
+        route.method != "GET" and route.name not in ("connect_group", "disconnect_group", *LOOKS)
     )
 
 
@@ -84,10 +92,12 @@ def test_every_route_explains_itself(route):
 
 @by_name
 def test_a_route_has_a_body_only_where_http_has_one(route):
-    assert (route.body is not None) == (route.method in ("POST", "PATCH"))
-    assert route.query is None or route.method == "GET"
+    assert (route.body is not None or route.octets is not None) == (route.method in ("POST", "PATCH", "PUT"))
+    assert route.body is None or (route.octets is None and route.query is None)
     assert route.example is None or type(route.example) is route.body
-    assert (route.reply is None) == (route.name in ("get_metrics", "get_openapi", "get_events"))
+    assert (route.reply is None) == (
+        route.name in ("get_metrics", "get_openapi", "get_events", "get_record_data", "export_group")
+    )
 
 
 def test_operation_names_are_unique():
@@ -112,7 +122,7 @@ def test_every_handler_has_a_route_and_every_use_case_a_handler():
 @by_name
 def test_every_struct_on_a_route_is_of_the_schema(route):
     for kind in (route.reply, route.body, route.query):
-        assert kind is None or kind.__module__ == schema.__name__
+        assert kind is None or kind.__module__ in (schema.__name__, record_schema.__name__)
 
 
 def matched(path: str) -> Match:
@@ -134,9 +144,17 @@ def test_a_path_leads_to_its_route_and_gives_its_names(route, data):
         path = path.replace("{" + parameter + "}", quote(name, safe=""))
     match = matched(path)
     if match.routes.get(route.method) is not route:  # the name is a fixed segment elsewhere
-        assert set(given_names.values()) & {"join", "recovery", "batch"}
+        assert set(given_names.values()) & {"join", "recovery", "batch", "search"}
         return
     assert match.names == given_names
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_only_an_import_is_taken_part_by_part(route):
+    target = "/" + "/".join(segment.strip("{}") for segment in route.path.split("/")[1:]) + "?a=b"
+    assert is_upload(route.method, target) == (route.name == "import_group")
+    assert not is_upload("GET", target)
+    assert not is_upload(route.method, target.replace("/v1", "/%ff"))
 
 
 @pytest.mark.parametrize("path", ["/v1/groups/join", "/v1/groups/recovery"])

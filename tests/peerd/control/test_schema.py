@@ -8,13 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from peerd.control import limits, schema
+from peerd.control import limits, record_schema, schema
 from protocol import limits as protocol_limits
 
 STRUCTS = [
     kind
-    for kind in vars(schema).values()
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == schema.__name__
+    for module in (schema, record_schema)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
 ]
 REQUESTS = [kind for kind in STRUCTS if issubclass(kind, schema.Request)]
 REPLIES = [kind for kind in STRUCTS if issubclass(kind, schema.Reply)]
