@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from protocol.authority.acts import Act
+from protocol.authority.bodies import AnnulBody, Kind
 from protocol.authority.bundle import decode_untrusted_bundle
 from protocol.authority.elements import Der
 from protocol.authority.grants import Grant
 from protocol.credentials.keys import all_hold
 from protocol.peer_time import Window
-from tests.support.builders import NOW, Granted, Group, fed, node_of
+from tests.support.builders import GRC, NOW, Granted, Group, fed, node_of
 from tests.support.keys import named
 
 BOB = "grc -> alice:admin -> bob:member"
@@ -204,7 +205,8 @@ def test_bundle_over_an_act_that_is_not_effective_here_is_not_accepted(group):
     bob = group.grant(BOB)
     bundle = group.bundle(bob)
     node = fed(group, "carl", [group.elements])
-    node.members.view._effective[group.creator.act.id] = False  # what a revocation will do
+    assert node.members.accepts(bundle, NOW.utc_s)
+    node.take([group.act(GRC, Kind.ANNUL, AnnulBody(act=group.creator.act.id))])
     assert not node.members.accepts(bundle, NOW.utc_s)
 
 
