@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.authority.acts import Act
-from protocol.authority.bodies import AnnulBody, Kind
+from protocol.authority.bodies import Kind, RevokeKeyBody
 from protocol.authority.bundle import decode_untrusted_bundle
 from protocol.authority.elements import Der
 from protocol.authority.grants import Grant
@@ -206,7 +206,7 @@ def test_bundle_over_an_act_that_is_not_effective_here_is_not_accepted(group):
     bundle = group.bundle(bob)
     node = fed(group, "carl", [group.elements])
     assert node.members.accepts(bundle, NOW.utc_s)
-    node.take([group.act(GRC, Kind.ANNUL, AnnulBody(act=group.creator.act.id))])
+    node.take([group.act(GRC, Kind.REVOKE_KEY, RevokeKeyBody(key=group.creator.grant.key.raw))])
     assert not node.members.accepts(bundle, NOW.utc_s)
 
 
