@@ -77,9 +77,9 @@ def sqlite_version() -> str:
 class Database:
     """An open file of one schema. Its methods may be called from any thread, one at a time.
 
-    `committed` alone may be called beside another method. Every method that reaches the file raises StoreFull
-    or StoreInUse, after which the transaction must be rolled back, or StoreError or StoreCorrupt, after which
-    the same is all that anybody gets.
+    `committed` and `reading` alone may be called beside another method. Every method that reaches the file
+    raises StoreFull or StoreInUse, after which the transaction must be rolled back, or StoreError or
+    StoreCorrupt, after which the same is all that anybody gets.
     """
 
     def __init__(self, path: Path, schema: Schema, *, make: bool = True, vfs: str | None = None) -> None:
@@ -90,6 +90,7 @@ class Database:
         """
         self._path = path
         self._schema = schema
+        self._vfs = vfs
         self._failure: StoreError | None = None
         self._begun = False
         self._spoiled = False
@@ -120,6 +121,18 @@ class Database:
     def committed(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
         """What a statement finds among what is committed."""
         return self._run(self._reader, sql, bindings)
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """A connection of one's own that finds what is committed, for work that may take long or needs other
+        settings. Like `committed`, it may be used beside anything else.
+        """
+        self._refuse_if_failed()
+        try:
+            with closing(_connect(self._path, apsw.SQLITE_OPEN_READONLY, self._vfs)) as connection:
+                yield connection
+        except _MEDIUM_ERRORS as error:
+            raise self._failed_with(error) from error
 
     def stream(self, sql: str) -> Iterator[Row]:
         """Like `rows`, one at a time: for more than should be in memory at once."""
