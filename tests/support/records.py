@@ -170,15 +170,19 @@ class Writer:
         return self._sign(content, hlc, item.body if body is None else body, changed)
 
     def delete(self, item: RecordItem, **changed: Any) -> RecordItem:
-        """The version that deletes a record after `item`, by this writer."""
+        """The version that deletes a record after `item`, by this writer; with the same end, if that is not
+        over.
+        """
         before = item.header
+        hlc = self.tick(before.hlc)
         content = content_of(before) | {
             "version": before.version + 1,
+            "expires": None if before.expires is None else max(before.expires, hlc_s(hlc) + 1),
             "deleted": True,
             "attributes": None,
             "ext": None,
         }
-        return self._sign(content, self.tick(before.hlc), b"", changed)
+        return self._sign(content, hlc, b"", changed)
 
     def _sign(
         self, content: dict[str, Any], hlc: int, body: bytes | None, changed: dict[str, Any]
