@@ -69,6 +69,7 @@ LISTEN_ADDRESSES_MAX = 4
 KNOWN_ADDRESSES_MAX = 64  # learnt from referrals; the oldest unused one is forgotten first
 LINKS_TARGET = 5
 LINKS_MAX = 8
+LINK_RENEWAL_MS = 600_000  # then the oldest link that a node made is made anew with somebody else
 FULL_MESH_NODES_MAX = 6
 KEEPALIVE_MS = 15_000
 SUMMARY_QUIET_MS = 1_000  # after a change, the new digest is told when nothing has changed for this long
@@ -115,6 +116,16 @@ SESSION_GAP_MS_MAX = 300_000  # when they keep bringing nothing
 WANTED_IDS_MAX = 1024
 GOT_IDS_MAX = 256  # of one acknowledgement: as many as there are versions in a frame
 RECORDS_PASSED_ON_MAX = 1024  # brought by one session; of more, neighbors learn by digests
+REPLICATED_MAX = 1024  # own versions of which it is counted who has them; the oldest is forgotten
+REPLICAS_MAX = 64  # neighbors counted for one version: more than anybody waits for
+BODIES_PER_LINK_MAX = 4  # fetched from one neighbor at a time
+BODIES_UNDER_WAY_MAX = 16  # fetched in all, each held in memory until it is whole
+BODIES_WANTED_MAX = 1024  # known in memory to be lacking; the store knows the rest
+BODY_ANNOUNCED_MAX = 8  # versions, and neighbors who asked for word, remembered for one wanted body
+BODY_PIECES_AHEAD = 4  # asked for before the first of them has come
+BODY_STALLED_MS = 10_000  # without a piece, another neighbor is asked
+BODY_RETRY_MS = 60_000  # when no neighbor had it
+BODIES_DENIED_MAX = 1024  # bodies that neighbors asked for in vain, and are told of when they have come
 RECENT_IDS_MAX = 512  # that arrived since two nodes last agreed; with more, ranges are reconciled
 
 # --- the crank ----------------------------------------------------------------------------------------------

@@ -4,6 +4,10 @@ Authority is flooded on every link, because a neighbor that silently drops what 
 delay a revocation (protocol-study 1.6, "flood classes"). There is no acknowledgement and no retry: what a
 full outbox leaves out shows in the digests, and reconciliation mends it. A neighbor that lacks a parent asks
 for it with Want, once; the answer is News as well.
+
+Records are flooded too, each with its body if that is small. A larger body is only announced by its header,
+and fetched by whoever lacks it (bodies.py). Whoever wrote a version may ask the neighbors to say when it is
+durable with them (replicas.py).
 """
 
 from __future__ import annotations
@@ -13,10 +17,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from protocol.authority.act_set import ActSet
 from protocol.authority.elements import Element
 from protocol.ids import split_ids
-from protocol.limits import ELEMENTS_PER_FRAME_MAX, TRANSFER_FRAME_BYTES_TARGET, WANTED_IDS_MAX
+from protocol.limits import (
+    BODY_FLOODED_BYTES_MAX,
+    ELEMENTS_PER_FRAME_MAX,
+    GOT_IDS_MAX,
+    TRANSFER_FRAME_BYTES_TARGET,
+    WANTED_IDS_MAX,
+)
 from protocol.machines.events import LinkId, Send
 from protocol.machines.link import Link
-from protocol.wire.messages import News, Want
+from protocol.records.record import RecordItem
+from protocol.wire.messages import Got, News, Records, Want
 
 
 def relay(fresh: Sequence[Element], source: LinkId | None, links: Iterable[Link]) -> list[Send]:
@@ -31,7 +42,33 @@ def unlike(source: Link, links: Iterable[Link]) -> list[Link]:
     A neighbor that told the same digest has it, and must not get the whole set again because a new node
     catches up beside it; one that has told none yet will show what it lacks by its Open.
     """
-    return [link for link in links if link.theirs is not None and link.theirs != source.theirs]
+    assert source.theirs is not None, "a link says Open first"
+    its = (source.theirs.count, source.theirs.digest)
+    told = [(link, link.theirs) for link in links if link.theirs is not None]
+    return [link for link, theirs in told if (theirs.count, theirs.digest) != its]
+
+
+def relay_records(
+    fresh: Iterable[RecordItem], source: LinkId | None, links: Iterable[Link], *, ask: bool = False
+) -> list[Send]:
+    """Pass on new versions to all links but `source`; `ask` for word when they are durable."""
+    frames = [Records(tuple(part), ask) for part in in_frames(_flooded(item).raw for item in fresh)]
+    return [Send(link.id, frame, droppable=True) for link in links if link.id != source for frame in frames]
+
+
+def _flooded(item: RecordItem) -> RecordItem:
+    """The version as it is flooded: a large body is left out."""
+    if item.body is None or len(item.body) <= BODY_FLOODED_BYTES_MAX:
+        return item
+    return RecordItem(item.header)
+
+
+def acknowledge(ids: Sequence[bytes], link: LinkId) -> list[Send]:
+    """Say that these versions are durable here, bodies and all; an output of the event that made them so, or
+    of a later one.
+    """
+    parts = (ids[at : at + GOT_IDS_MAX] for at in range(0, len(ids), GOT_IDS_MAX))
+    return [Send(link, Got(b"".join(part))) for part in parts]
 
 
 def ask(wanted: Sequence[bytes], link: LinkId) -> list[Send]:

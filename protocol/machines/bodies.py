@@ -1,0 +1,306 @@
+"""Bodies: fetch the bodies that versions here name and that are not here, and serve those that are.
+
+A large body does not travel with its header. Whoever takes in a header without its body asks the link that
+brought it, else any neighbor, for one piece after another, a few ahead. The pieces are joined in memory and
+the whole is compared with its hash, so a body comes from one neighbor, and a wrong one is that neighbor's
+doing. Few are fetched at a time, from one neighbor and in all; the others wait. A neighbor that does not have
+it, or falls silent, is left out and the next is asked. When nobody has it, all are asked again after a while.
+
+A header is passed on before its body is here, so a neighbor may ask too early. It is told so at once, and
+gets the header again when the body has come.
+
+What is lacking is known from the store: after a restart or when a neighbor comes, it is looked up there. Here
+only a bounded part of it is remembered.
+
+Serving keeps nothing: a piece is read when it is asked for. How many pieces wait in a link's outbox is
+bounded by how many the asker asks ahead; one that asks for more fills its own outbox, and its link is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.errors import Fault, RemoteProtocolError
+from protocol.limits import (
+    BODIES_DENIED_MAX,
+    BODIES_PER_LINK_MAX,
+    BODIES_UNDER_WAY_MAX,
+    BODIES_WANTED_MAX,
+    BODY_ANNOUNCED_MAX,
+    BODY_PIECES_AHEAD,
+    BODY_RETRY_MS,
+    BODY_STALLED_MS,
+    PIECE_BYTES_MAX,
+)
+from protocol.machines.events import LinkId, Output, Send
+from protocol.machines.flood import acknowledge
+from protocol.machines.transfer import item_of
+from protocol.peer_time import Moment
+from protocol.records.record import RecordItem, body_hash_of
+from protocol.records.record_set import RecordSet
+from protocol.wire.messages import Piece, Records, WantBody
+
+
+@dataclass(slots=True)
+class _Pull:
+    """A body that is being fetched."""
+
+    link: LinkId
+    pieces: list[bytes]
+    received: int  # bytes
+    asked: int  # bytes
+    deadline_ms: int
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A body that is not here."""
+
+    size: int
+    versions: dict[bytes, None] = field(default_factory=dict)  # that name it, as far as remembered
+    announced: dict[LinkId, None] = field(default_factory=dict)  # who brought a version
+    asked_for_word: dict[LinkId, None] = field(default_factory=dict)  # who wants to know when it is durable
+    refused: dict[LinkId, None] = field(default_factory=dict)  # who does not have it
+    pull: _Pull | None = None
+    retry_ms: int | None = None  # when nobody has it, all are asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that has come."""
+
+    hash: bytes
+    data: bytes
+
+
+class Bodies:
+    """What one node fetches and serves.
+
+    What the machine calls: `on_up` and `on_down` for links, `on_records` after versions were taken in (from
+    Records and from Transfer alike), `on_piece`, `answer` for WantBody, `on_tick`. A `Body` that `on_piece`
+    gives is to be handed to the records at once, before the outputs beside it are performed.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known to be lacking; the first neighbor makes it look into the store."""
+        self._links: dict[LinkId, None] = {}
+        self._wanted: dict[bytes, _Wanted] = {}
+        self._denied: dict[bytes, dict[LinkId, None]] = {}
+        self._after: bytes | None = None  # how far the store has been looked through; None: to its end
+
+    @property
+    def under_way(self) -> int:
+        """How many bodies are being fetched."""
+        return sum(wanted.pull is not None for wanted in self._wanted.values())
+
+    @property
+    def wanted(self) -> int:
+        """How many bodies are known to be lacking."""
+        return len(self._wanted)
+
+    # --- links ----------------------------------------------------------------------------------------------
+
+    def on_up(self, link: LinkId, now: Moment, store: RecordSet) -> list[Output]:
+        """A neighbor came, who may have what nobody else had."""
+        self._links[link] = None
+        self._after = b""
+        return self._start(now, store)
+
+    def on_down(self, link: LinkId, now: Moment, store: RecordSet) -> list[Output]:
+        """A neighbor left: what it was sending is asked of others."""
+        self._links.pop(link, None)
+        for wanted in self._wanted.values():
+            wanted.announced.pop(link, None)
+            wanted.asked_for_word.pop(link, None)
+            wanted.refused.pop(link, None)
+            if wanted.pull is not None and wanted.pull.link == link:
+                wanted.pull = None
+        for links in self._denied.values():
+            links.pop(link, None)
+        return self._start(now, store)
+
+    # --- fetching -------------------------------------------------------------------------------------------
+
+    def on_records(
+        self,
+        link: LinkId,
+        items: Iterable[RecordItem],
+        lacking: Sequence[tuple[bytes, int]],
+        ask: bool,
+        now: Moment,
+        store: RecordSet,
+    ) -> list[Output]:
+        """A neighbor brought versions, and these bodies (hash, size) of theirs are not here. `ask`: it wants
+        word when they are.
+        """
+        named = {item.header.body_hash: item.header.id for item in items}
+        for body_hash, size in lacking:
+            wanted = self._want(body_hash, size)
+            if wanted is None:
+                break
+            if body_hash in named and len(wanted.versions) < BODY_ANNOUNCED_MAX:
+                wanted.versions[named[body_hash]] = None
+            wanted.announced[link] = None
+            wanted.refused.pop(link, None)
+            wanted.retry_ms = None
+            if ask:
+                wanted.asked_for_word[link] = None
+        return self._start(now, store)
+
+    def _want(self, body_hash: bytes, size: int) -> _Wanted | None:
+        """What is remembered of a body that is lacking; None when there is no room for it."""
+        wanted = self._wanted.get(body_hash)
+        if wanted is None:
+            if len(self._wanted) >= BODIES_WANTED_MAX:
+                self._after = b"" if self._after is None else self._after
+                return None
+            wanted = self._wanted[body_hash] = _Wanted(size)
+        return wanted
+
+    def _look_up(self, store: RecordSet) -> None:
+        """Learn from the store what else is lacking, as far as there is room."""
+        room = BODIES_WANTED_MAX - len(self._wanted)
+        if self._after is None or room == 0:
+            return
+        found = store.wanted_bodies(self._after, room)
+        for one in found:
+            self._want(one.body_hash, one.size)
+        self._after = found[-1].body_hash if len(found) == room else None
+
+    def _start(self, now: Moment, store: RecordSet) -> list[Output]:
+        """Ask for as many bodies as may be fetched at a time."""
+        outputs: list[Output] = []
+        if not self._links:
+            return outputs
+        self._look_up(store)
+        free = dict.fromkeys(self._links, BODIES_PER_LINK_MAX)
+        under_way = 0
+        for wanted in self._wanted.values():
+            if wanted.pull is not None:
+                free[wanted.pull.link] -= 1
+                under_way += 1
+        for body_hash, wanted in list(self._wanted.items()):
+            if under_way >= BODIES_UNDER_WAY_MAX or not any(free.values()):
+                break
+            link = None if wanted.pull is not None else self._source(wanted, free, now)
+            if link is None:
+                continue
+            if store.has_body(body_hash) or not store.names_body(body_hash):
+                del self._wanted[body_hash]
+                continue
+            free[link] -= 1
+            under_way += 1
+            wanted.pull = _Pull(link, [], 0, 0, now.mono_ms + BODY_STALLED_MS)
+            outputs += _ask_ahead(body_hash, wanted.size, wanted.pull)
+        return outputs
+
+    def _source(self, wanted: _Wanted, free: dict[LinkId, int], now: Moment) -> LinkId | None:
+        """Whom to ask for a body: who announced it, else anybody; None when all are busy or lack it."""
+        if all(link in wanted.refused for link in self._links):
+            if wanted.retry_ms is None:
+                wanted.retry_ms = now.mono_ms + BODY_RETRY_MS
+            if now.mono_ms < wanted.retry_ms:
+                return None
+            wanted.retry_ms = None
+            wanted.refused.clear()
+        able = [link for link in (*wanted.announced, *self._links) if link not in wanted.refused]
+        return next((link for link in able if free.get(link, 0) > 0), None)
+
+    def on_piece(
+        self, link: LinkId, piece: Piece, now: Moment, store: RecordSet
+    ) -> tuple[Body | None, list[Output]]:
+        """A piece came; the body, if it was the last of it. Raises: RemoteProtocolError for a body that is
+        not what it was asked for as.
+        """
+        wanted = self._wanted.get(piece.hash)
+        pull = None if wanted is None else wanted.pull
+        if wanted is None or pull is None or pull.link != link:
+            return None, []  # asked for once, and given up since
+        if piece.size == 0:
+            self._give_up(wanted)
+            return None, self._start(now, store)
+        if (piece.offset, piece.size) != (pull.received, wanted.size) or not _is_whole(piece):
+            raise RemoteProtocolError(Fault.OUT_OF_TURN, "a piece of a body that was not the next")
+        pull.pieces.append(piece.data)
+        pull.received += len(piece.data)
+        pull.deadline_ms = now.mono_ms + BODY_STALLED_MS
+        if pull.received < wanted.size:
+            return None, _ask_ahead(piece.hash, wanted.size, pull)
+        data = b"".join(pull.pieces)
+        if body_hash_of(data) != piece.hash:
+            raise RemoteProtocolError(Fault.BAD_PROOF, "a body that is not its hash's")
+        del self._wanted[piece.hash]
+        outputs = self._tell(piece.hash, wanted, link, store)
+        return Body(piece.hash, data), outputs + self._start(now, store)
+
+    def _give_up(self, wanted: _Wanted) -> None:
+        """Leave the link alone that a body was asked of."""
+        assert wanted.pull is not None
+        wanted.refused[wanted.pull.link] = None
+        wanted.announced.pop(wanted.pull.link, None)
+        wanted.pull = None
+
+    def _tell(self, body_hash: bytes, wanted: _Wanted, source: LinkId, store: RecordSet) -> list[Output]:
+        """A body is here: say so to whom it matters."""
+        versions = tuple(wanted.versions)
+        outputs: list[Output] = []
+        for link in {source: None, **wanted.asked_for_word}:
+            outputs += acknowledge(versions, link)
+        items = [item for one in versions if (item := item_of(one, 0, store)) is not None]
+        for link in self._denied.pop(body_hash, {}):
+            outputs += [Send(link, Records((item,), False), droppable=True) for item in items[:1]]
+        return outputs
+
+    # --- serving --------------------------------------------------------------------------------------------
+
+    def answer(self, link: LinkId, message: WantBody, store: RecordSet) -> list[Output]:
+        """Send the piece that a neighbor wants, or the word that there is none."""
+        body = store.body(message.hash)
+        if body is None or message.offset >= len(body):
+            self._deny(link, message.hash)
+            return [Send(link, Piece(message.hash, 0, 0, b""))]
+        data = body[message.offset : message.offset + PIECE_BYTES_MAX]
+        return [Send(link, Piece(message.hash, message.offset, len(body), data))]
+
+    def _deny(self, link: LinkId, body_hash: bytes) -> None:
+        """Remember who asked for a body that we want ourselves."""
+        if body_hash not in self._wanted:
+            return
+        self._denied.setdefault(body_hash, {})[link] = None
+        if len(self._denied) > BODIES_DENIED_MAX:
+            del self._denied[next(iter(self._denied))]
+
+    # --- time -----------------------------------------------------------------------------------------------
+
+    def on_tick(self, now: Moment, store: RecordSet) -> list[Output]:
+        """Ask others for what does not come, and again for what nobody had."""
+        for wanted in self._wanted.values():
+            if wanted.pull is not None and wanted.pull.deadline_ms <= now.mono_ms:
+                self._give_up(wanted)
+        return self._start(now, store)
+
+    def next_deadline(self) -> int | None:
+        """When `on_tick` next has something to do."""
+        if not self._links:
+            return None
+        stalls = [one.pull.deadline_ms for one in self._wanted.values() if one.pull is not None]
+        retries = [one.retry_ms for one in self._wanted.values() if one.retry_ms is not None]
+        return min([*stalls, *retries], default=None)
+
+
+def _ask_ahead(body_hash: bytes, size: int, pull: _Pull) -> list[Output]:
+    """Ask for the next pieces, so that a few are under way."""
+    outputs: list[Output] = []
+    limit = min(size, pull.received + BODY_PIECES_AHEAD * PIECE_BYTES_MAX)
+    while pull.asked < limit:
+        outputs.append(Send(pull.link, WantBody(body_hash, pull.asked)))
+        pull.asked = min(size, pull.asked + PIECE_BYTES_MAX)
+    return outputs
+
+
+def _is_whole(piece: Piece) -> bool:
+    """Whether a piece is as long as it can be; shorter ones would make a body cost more messages than it
+    needs.
+    """
+    return len(piece.data) == min(PIECE_BYTES_MAX, piece.size - piece.offset)
