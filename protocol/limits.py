@@ -184,6 +184,7 @@ REFRESHED_MAX = 1024  # records of one group that one daemon refreshes: arbitrar
 ASIDE_TRIM_MS = 60_000
 RECORDS_COLLECT_MS = 3_600_000  # between two looks for headers whose time is over
 RECORDS_SETTLED_MAX = 128  # judged again by one event after a revocation: about 20 ms
+EXPORT_CHUNK_BYTES_MAX = BODY_BYTES_MAX + HEADER_BYTES_MAX + 64  # a version with its data, as exported
 
 # --- searching records --------------------------------------------------------------------------------------
 SEARCH_BYTES_MAX = 16 * 1024  # of one query, in either language

@@ -21,6 +21,7 @@ PAGE_LIMIT_DEFAULT = 200
 ATTRIBUTE_NAMES_MAX = 1024  # more than the 4 KiB that all attributes of a record may have can hold
 ATTRIBUTE_VALUES_MAX = 1024  # of one name
 RECORD_DATA_SHOWN_BYTES_MAX = 64 * 1024  # larger data come with a record only when they are asked for
+SEARCH_CURSOR_CHARACTERS_MAX = 64 * 1024  # holds the values of all fields that a search orders by
 REPLICATED_NEIGHBORS_MAX = 64  # arbitrary: a node has 8 links at most
 REPLICATED_S_DEFAULT = 30
 REPLICATED_S_MAX = 3600  # arbitrary, bounds how long a request stands

@@ -18,6 +18,7 @@ from peerd.control.limits import (
     REPLICATED_NEIGHBORS_MAX,
     REPLICATED_S_DEFAULT,
     REPLICATED_S_MAX,
+    SEARCH_CURSOR_CHARACTERS_MAX,
 )
 from peerd.control.schema import Page, Reply, Request, Seconds, Time
 
@@ -148,6 +149,7 @@ class RecordSearch(Page, frozen=True, kw_only=True):
 
     query: str | None = None
     xml: str | None = None
+    cursor: Annotated[str, Meta(max_length=SEARCH_CURSOR_CHARACTERS_MAX)] | None = None
 
 
 class Imported(Reply, frozen=True, kw_only=True):
