@@ -293,6 +293,15 @@ class View:
         """The grant that a member goes by at a second UTC, or None for no member."""
         return min(self.holding(pid, at_s), key=Grant.rank, default=None)
 
+    def is_sole(self, pid: bytes) -> bool:
+        """Whether a key is the only one with a live grant."""
+        live = self._decided.live
+        return len(live) == 1 and pid in live
+
+    def grant_ids(self) -> tuple[bytes, ...]:
+        """The ids of all admitted grants."""
+        return tuple(one.id for one in self._admitted.values() if one.grant is not None)
+
     def members_at(self, at_s: int) -> int:
         """How many keys are members at a second UTC."""
         return sum(

@@ -15,7 +15,8 @@ from protocol.authority.grants import Grant
 from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
-from protocol.machines.data_ids import DataIds, mark_at
+from protocol.machines.data_ids import DataIds
+from protocol.machines.directory import ContactWish
 from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord, Written
 from protocol.machines.group_time import GroupTime
 from protocol.machines.record_keeping import header_in
@@ -24,6 +25,7 @@ from protocol.machines.refresh import Refreshing
 from protocol.machines.write import Pen, Writing
 from protocol.peer_time import Moment
 from protocol.records.record import RecordItem
+from protocol.records.reserved import CONTACT_TYPE
 
 Command = AddRecord | UpdateRecord | DeleteRecord
 
@@ -50,21 +52,16 @@ class Data:
         self.time.load(now, store)
         self.records.load(store)
         self.refreshing.load(store)
-        self._settle_ids(now)
 
     def begin(self, now: Moment, store: Store) -> None:
         """Let time go on."""
         if self._is_alone():
             self.time.on_alone(now)
         self.time.save(now, store)
-        self._settle_ids(now)
 
     def _is_alone(self) -> bool:
         """Whether there is no other member."""
         return self._view.is_sole(self._own.public.pid)
-
-    def _settle_ids(self, now: Moment) -> None:
-        self.ids.settle(self.time.horizon_s(now), mark_at(now.utc_s))
 
     # --- what comes in --------------------------------------------------------------------------------------
 
@@ -135,19 +132,12 @@ class Data:
         self._note_refresh(command, item, store)
         return intake, Written(item.header.record_id, item.header.id)
 
-    def write_reserved(
-        self,
-        record_type: str,
-        record_id: bytes,
-        body: bytes,
-        expires: int,
-        grant: Grant | None,
-        now: Moment,
-        store: Store,
+    def write_contact(
+        self, wish: ContactWish, grant: Grant | None, now: Moment, store: Store
     ) -> RecordIntake:
-        """Write one of peerd's own records, under a fixed id. Raises: RuleError, with nothing changed."""
+        """Write our contact record. Raises: RuleError, with nothing changed."""
         pen = self._pen(grant, now, store)
-        item = self._writing.reserved(record_type, record_id, body, expires, pen)
+        item = self._writing.reserved(CONTACT_TYPE, wish.record_id, wish.body, wish.expires, pen)
         return self.take([item], now, store)
 
     def _note_refresh(self, command: Command, item: RecordItem, store: Store) -> None:

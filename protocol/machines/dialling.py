@@ -12,7 +12,12 @@ counts as a failure, so a node that always closes on us is not called twice a se
 
 Visits. Two parts of a group that lost each other may both have links enough, and would never look for the
 other again. So a node that has its five links calls, about once a minute, one more address at random, of
-somebody who is no neighbor. That link ends at the next visit, unless it is needed by then.
+somebody who is no neighbor. That link ends at the next visit, unless it is needed by then. Every ten minutes
+a visited neighbor stays, and the oldest link that this node made ends instead: whoever wants to surround a
+node has to begin again and again.
+
+The book holds few addresses of a large group. So some are drawn from the directory now and then
+(directory.py), and what led nowhere makes room for them.
 
 Source: protocol-study 1.6 (anti-entropy with a partner outside the current links); promise P13.
 """
@@ -30,6 +35,7 @@ from protocol.limits import (
     ANTI_ENTROPY_MS,
     DIAL_FAILURES_MAX,
     KNOWN_ADDRESSES_MAX,
+    LINK_RENEWAL_MS,
     LINKS_MAX,
     LINKS_TARGET,
     REDIAL_MS_MAX,
@@ -66,6 +72,8 @@ class Dialling:
         self._known: dict[str, _Address] = {}
         self._visited: str | None = None
         self._visit_ms: int | None = None  # when the next visit is due; None without links enough
+        self._renew_ms: int | None = None  # from when on the oldest link makes room for a visited one
+        self._draw_ms = 0
 
     def load(self, store: ActSet) -> None:
         """Read the address book back at start."""
@@ -216,6 +224,13 @@ class Dialling:
 
     # --- whom to call ---------------------------------------------------------------------------------------
 
+    def draws(self, now: Moment) -> bool:
+        """Whether addresses are to be drawn from the directory now."""
+        if not self.online or self._stopped or self.only or now.mono_ms < self._draw_ms:
+            return False
+        self._draw_ms = now.mono_ms + ANTI_ENTROPY_MS
+        return True
+
     def dials(self, links: Iterable[Link], now: Moment) -> list[Dial]:
         """Whom to call now: of several addresses of one node, one at a time."""
         links = tuple(links)
@@ -267,7 +282,7 @@ class Dialling:
         if not due:
             return None, None
         self._visit_ms = self._next_visit(now)
-        return self._visit_one_of(due, links)
+        return self._visit_one_of(due, links, now)
 
     def _has_all(self, links: tuple[Link, ...]) -> bool:
         """Whether this node has the links that it aims at."""
@@ -282,9 +297,11 @@ class Dialling:
         return None if first is None or self._visit_ms is None else max(first, self._visit_ms)
 
     def _visit_one_of(
-        self, addresses: list[tuple[str, _Address]], links: tuple[Link, ...]
+        self, addresses: list[tuple[str, _Address]], links: tuple[Link, ...], now: Moment
     ) -> tuple[Dial | None, Link | None]:
-        last = next((link for link in links if link.dialled and link.address == self._visited), None)
+        last = self._renewed(links, now) or next(
+            (link for link in links if link.dialled and link.address == self._visited), None
+        )
         if len(links) == LINKS_TARGET:
             last = None  # it is needed
         if len(links) - (last is not None) >= LINKS_MAX:
@@ -292,6 +309,18 @@ class Dialling:
         self._visited, entry = self._rng.choice(addresses)
         entry.dialling = True
         return Dial(self._visited), last
+
+    def _renewed(self, links: tuple[Link, ...], now: Moment) -> Link | None:
+        """The link that ends for good, if one is due: the oldest that this node made to nobody in
+        particular.
+        """
+        if self._renew_ms is None:
+            self._renew_ms = now.mono_ms + LINK_RENEWAL_MS
+        own = [link for link in links if link.dialled and link.address not in self.seeds()]
+        if now.mono_ms < self._renew_ms or len(links) <= LINKS_TARGET or not own:
+            return None
+        self._renew_ms = now.mono_ms + LINK_RENEWAL_MS
+        return min(own, key=lambda link: link.since_ms)
 
     def next_deadline(self, links: Iterable[Link]) -> int | None:
         """When a dial is next due; None when there is nothing to dial."""

@@ -3,13 +3,15 @@
 Children never know one another; they meet here. The order of routing, which is the design decision of this
 file:
 
-1. `link` first: any message shows that the neighbor is there.
-2. `members` takes elements into the set; what is fresh goes on.
+1. Time goes on, then `link`: any message shows that the neighbor is there.
+2. `members` takes elements of AUTH into the set, `data` versions of records; what is fresh goes on.
 3. `flood` passes the fresh on, before anything else is said about them.
-4. `synchronize` gives credit for a transfer, answers rounds, begins sessions.
-5. What the change means for us and for our neighbors: a new own credential is adopted at once and without
+4. What AUTH has become decides anew about records: `data` again.
+5. `synchronize` gives credit for a transfer, answers rounds, begins sessions; `bodies` fetches what is
+   lacking.
+6. What the change means for us and for our neighbors: a new own credential is adopted at once and without
    reconnecting, and neighbors whose membership has ended are let go.
-6. `dialling` last, since only then is it known which links there are.
+7. `dialling` last, since only then is it known which links there are.
 
 The driver calls `handle` inside one transaction, commits, then performs the outputs. A `RuleError` leaves
 everything as it was. A `RemoteProtocolError` never leaves this file: the link that caused it is closed with
@@ -19,47 +21,71 @@ its fault.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from collections.abc import Iterable
+from typing import assert_never
 
-from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act
-from protocol.authority.bodies import Kind
 from protocol.authority.bundle import make_bundle
 from protocol.authority.elements import Element
 from protocol.authority.grants import Grant
-from protocol.codec import encode
 from protocol.credentials.keys import PrivateKey
-from protocol.credentials.roles import role_names
-from protocol.errors import Fault, RemoteProtocolError
+from protocol.errors import Fault, RemoteProtocolError, RuleError
+from protocol.ids import split_ids
 from protocol.machines import flood
+from protocol.machines.bodies import Bodies
+from protocol.machines.data import Data
+from protocol.machines.data_ids import DataIds
 from protocol.machines.dialling import Dialling
+from protocol.machines.directory import Directory
 from protocol.machines.events import (
+    AddRecord,
     Adopt,
     Close,
     Connect,
+    DeleteRecord,
     DialFailed,
     Disconnect,
+    Import,
+    Imported,
     Input,
     Issue,
     Issued,
     LinkDown,
     LinkId,
     LinkUp,
-    Notice,
     Output,
     Received,
     Result,
     SetProperties,
     Stop,
     Tick,
+    UpdateRecord,
 )
+from protocol.machines.facts import grant_facts, neighbor_facts
 from protocol.machines.issue import Issuing
 from protocol.machines.link import Link, Links, Summary
 from protocol.machines.members import Intake, Members
+from protocol.machines.records import RecordIntake, Store
+from protocol.machines.replicas import Replicas
 from protocol.machines.synchronize import Synchronize
+from protocol.machines.telling import note, note_changes, note_elements, note_foreign
 from protocol.peer_time import Moment
-from protocol.wire.messages import Bye, ByeReason, KeepAlive, News, Open, Reconcile, Taken, Transfer, Want
+from protocol.wire.messages import (
+    Bye,
+    ByeReason,
+    Got,
+    KeepAlive,
+    Namespace,
+    News,
+    Open,
+    Piece,
+    Reconcile,
+    Records,
+    Taken,
+    Transfer,
+    Want,
+    WantBody,
+)
 
 
 class GroupMachine:
@@ -77,23 +103,31 @@ class GroupMachine:
         self.own = own
         self.node_id = node_id
         self.members = Members(gid, own.public)
+        self.data = Data(own, self.members.view, rng)
+        self.directory = Directory(gid, own, node_id, rng)
+        self.bodies = Bodies()
+        self.replicas = Replicas()
         self.links = Links(node_id)
         self.dialling = Dialling(rng)
         self.issuing = Issuing(own, rng)
         self._rng = rng
-        self.synchronize = Synchronize(self.members.ids, rng)
+        self.synchronize = Synchronize(self.members.ids, DataIds(), rng)
         self._own_grant: Grant | None = None
 
-    def load(self, now: Moment, store: ActSet) -> None:
+    def load(self, now: Moment, store: Store) -> None:
         """Read the group back from its store; call once, before the first event."""
         self.members.load(store)
+        self.data.load(now, store)
+        self.directory.load(store)
         self.dialling.load(store)
-        self.synchronize = Synchronize(self.members.ids, self._rng)
+        self.synchronize = Synchronize(self.members.ids, DataIds(), self._rng)
         self._own_grant = self.members.own_grant(now.utc_s)
 
-    def handle(self, event: Input, now: Moment, store: ActSet) -> list[Output]:
+    def handle(self, event: Input, now: Moment, store: Store) -> list[Output]:
         """Apply one event. Raises: RuleError for a command that the rules refuse, with nothing changed."""
         outputs: list[Output] = []
+        self.data.begin(now, store)
+        self.synchronize.settle(self.data.time.horizon_s(now), now)
         try:
             self._dispatch(event, now, store, outputs)
         except RemoteProtocolError as error:
@@ -103,7 +137,7 @@ class GroupMachine:
         self.links.note_said(outputs, now)
         return outputs
 
-    def _dispatch(self, event: Input, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _dispatch(self, event: Input, now: Moment, store: Store, outputs: list[Output]) -> None:
         match event:
             case LinkUp():
                 outputs += self._on_up(event, now, store)
@@ -131,23 +165,31 @@ class GroupMachine:
                 act = self.issuing.set_properties(event, self.members.view, now, store)
                 self._absorb(self.members.take([act], None, now, store), None, now, store, outputs)
                 outputs.append(Result(None))
+            case AddRecord() | UpdateRecord() | DeleteRecord():
+                grant = self.members.own_grant(now.utc_s)
+                records, written = self.data.write(event, grant, now, store)
+                self.replicas.watch(written.version_id)
+                self._absorb_records(records, None, now, store, outputs, ask=True)
+                outputs.append(Result(written))
+            case Import():
+                self._on_import(event, now, store, outputs)
             case Tick():
                 self._on_tick(now, store, outputs)
             case _:
                 assert_never(event)
 
-    def _end_all(self, now: Moment, store: ActSet) -> list[Output]:
+    def _end_all(self, now: Moment, store: Store) -> list[Output]:
         ended = [self._end(link.id, ByeReason.LEAVING, now, store) for link in self.links]
         return [output for outputs in ended for output in outputs]
 
-    def _keep_only(self, addresses: tuple[str, ...], now: Moment, store: ActSet) -> list[Output]:
+    def _keep_only(self, addresses: tuple[str, ...], now: Moment, store: Store) -> list[Output]:
         """End the links that this node dialled and that the user no longer wants."""
         unwanted = [link.id for link in self.links if link.dialled and link.address not in addresses]
         return [output for link in unwanted for output in self._end(link, ByeReason.LEAVING, now, store)]
 
     # --- links ----------------------------------------------------------------------------------------------
 
-    def _on_up(self, event: LinkUp, now: Moment, store: ActSet) -> list[Output]:
+    def _on_up(self, event: LinkUp, now: Moment, store: Store) -> list[Output]:
         if event.address is not None:
             self.dialling.on_up(event.address, event.node_id, store)
         if not self.dialling.wants(event.address):
@@ -159,38 +201,40 @@ class GroupMachine:
         before = tuple(self.links)
         outputs = self.links.on_up(event, self.synchronize.summary(), now, static=self.dialling.only)
         for gone in [link for link in before if self.links.get(link.id) is None]:
-            self.synchronize.on_down(gone.id)
-            outputs.append(self._left(gone, now, store))
+            outputs += self._left(gone, now, store)
         link = self.links.get(event.link)
         if link is not None:
             self.synchronize.on_up(link)
-            outputs.append(self._notice("neighbor-connected", _neighbor_facts(link), now, store))
+            outputs += self.bodies.on_up(link.id, now, store)
+            outputs.append(note("neighbor-connected", neighbor_facts(link), now, store))
         elif event.address is not None:
             self.dialling.on_refused(event.address, now)
         self._absorb(intake, event.link, now, store, outputs)
         return outputs
 
-    def _on_down(self, link_id: LinkId, now: Moment, store: ActSet) -> list[Output]:
+    def _on_down(self, link_id: LinkId, now: Moment, store: Store) -> list[Output]:
         link = self.links.on_down(link_id)
-        self.synchronize.on_down(link_id)
-        return [] if link is None else [self._left(link, now, store)]
+        return [] if link is None else self._left(link, now, store)
 
-    def _end(self, link_id: LinkId, reason: int, now: Moment, store: ActSet) -> list[Output]:
+    def _end(self, link_id: LinkId, reason: int, now: Moment, store: Store) -> list[Output]:
         """Close a link from this side."""
         link = self.links.get(link_id)
         if link is None:
             return [Close(link_id, reason)]
         outputs = self.links.close(link_id, reason)
-        self.synchronize.on_down(link_id)
-        return [*outputs, self._left(link, now, store)]
+        return [*outputs, *self._left(link, now, store)]
 
-    def _left(self, link: Link, now: Moment, store: ActSet) -> Notice:
+    def _left(self, link: Link, now: Moment, store: Store) -> list[Output]:
+        """A link is gone: every child forgets it."""
+        self.synchronize.on_down(link.id)
+        self.data.time.on_down(link.id)
         self.dialling.on_link_ended(link, now)
-        return self._notice("neighbor-disconnected", _neighbor_facts(link), now, store)
+        outputs = self.bodies.on_down(link.id, now, store)
+        return [*outputs, note("neighbor-disconnected", neighbor_facts(link), now, store)]
 
     # --- messages -------------------------------------------------------------------------------------------
 
-    def _on_received(self, event: Received, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _on_received(self, event: Received, now: Moment, store: Store, outputs: list[Output]) -> None:
         link = self.links.get(event.link)
         if link is None:
             return  # we closed it, and this was under way
@@ -201,10 +245,9 @@ class GroupMachine:
                 self.dialling.learn((*listens, *referrals), self.links.listens)
                 self.dialling.on_listens(listens, link.node_id, store)
                 outputs += self.links.introduce(link, self.synchronize.summary(), now)
-                first = link.theirs is None
-                outputs += self.synchronize.on_summary(link, Summary.told_by(event.message), first, now)
+                outputs += self._on_summary(link, event.message, link.theirs is None, now)
             case KeepAlive():
-                outputs += self.synchronize.on_summary(link, Summary.told_by(event.message), False, now)
+                outputs += self._on_summary(link, event.message, False, now)
             case News():
                 self._absorb(
                     self.members.take(event.elements, link.id, now, store), link.id, now, store, outputs
@@ -214,12 +257,23 @@ class GroupMachine:
             case Reconcile():
                 outputs += self.synchronize.on_reconcile(link, event.message, now, store)
             case Transfer():
-                intake = self.members.take(event.elements, link.id, now, store)
-                self._absorb(intake, link.id, now, store, outputs, to=flood.unlike(link, self.links))
+                fresh = self._on_transfer(link, event, now, store, outputs)
                 if self.links.get(link.id) is not None:
-                    outputs += self.synchronize.on_transfer(link, event.message, len(intake.fresh), now)
+                    outputs += self.synchronize.on_transfer(link, event.message, fresh, now)
             case Taken():
+                credited = self.synchronize.credited(link, event.message)
+                outputs += self.replicas.on_durable(link.node_id, credited)
                 outputs += self.synchronize.on_taken(link, event.message, now, store)
+            case Records(ask=ask):
+                records = self.data.take(event.records, now, store)
+                self._absorb_records(records, link.id, now, store, outputs, ask=ask)
+                outputs += flood.acknowledge(records.durable, link.id) if ask else []
+            case Got(ids=ids):
+                outputs += self.replicas.on_durable(link.node_id, split_ids(ids))
+            case WantBody():
+                outputs += self.bodies.answer(link.id, event.message, store)
+            case Piece():
+                self._on_piece(link, event.message, now, store, outputs)
             case Bye(referrals=referrals):
                 self.dialling.learn(referrals, self.links.listens)
                 outputs += self._end(link.id, ByeReason.LEAVING, now, store)
@@ -228,66 +282,93 @@ class GroupMachine:
                     Fault.OUT_OF_TURN, f"{type(event.message).__name__} on a member link"
                 )
 
-    # --- the set --------------------------------------------------------------------------------------------
+    def _on_summary(self, link: Link, message: Open | KeepAlive, first: bool, now: Moment) -> list[Output]:
+        self.data.time.on_clock(link.id, message.time, now)
+        outputs = self.synchronize.on_summary(link, Summary.told_by(message), first, now)
+        if self.synchronize.in_step(link):
+            self.data.time.synced = True
+        return outputs
+
+    def _on_transfer(
+        self, link: Link, event: Received, now: Moment, store: Store, outputs: list[Output]
+    ) -> int:
+        """Take in what a session brought; how much of it was new."""
+        assert isinstance(event.message, Transfer)
+        if event.message.namespace is Namespace.AUTH:
+            intake = self.members.take(event.elements, link.id, now, store)
+            self._absorb(intake, link.id, now, store, outputs, to=flood.unlike(link, self.links))
+            return len(intake.fresh)
+        records = self.data.take(event.records, now, store)
+        to = self.synchronize.neighbors_in_step(link)
+        self._absorb_records(records, link.id, now, store, outputs, to=to)
+        return len(records.fresh)
+
+    def _on_piece(self, link: Link, message: Piece, now: Moment, store: Store, outputs: list[Output]) -> None:
+        body, answers = self.bodies.on_piece(link.id, message, now, store)
+        if body is not None:
+            records = self.data.on_body(body.hash, body.data, now, store)
+            self._absorb_records(records, None, now, store, outputs)
+        outputs += answers
+
+    # --- the sets -------------------------------------------------------------------------------------------
 
     def _absorb(
         self,
         intake: Intake,
         source: LinkId | None,
         now: Moment,
-        store: ActSet,
+        store: Store,
         outputs: list[Output],
         *,
         to: Iterable[Link] | None = None,
     ) -> None:
-        """Pass on what is new, tell of it, ask for what is missing, and close a link that brought what no
-        honest node would. `to` are the links to pass it on to, where that is not all.
+        """Pass on what is new in AUTH, tell of it, ask for what is missing, and close a link that brought
+        what no honest node would. `to` are the links to pass it on to, where that is not all.
         """
         if intake.fresh:
             self.links.note_change(now)
         outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
-        for element in intake.fresh:
-            outputs += self._tell(element, now, store)
+        outputs += note_elements(intake.fresh, self.members.view, now, store)
         if source is not None:
-            outputs += self._tell_foreign(intake.fresh, now, store)
+            outputs += note_foreign(intake.fresh, self.issuing, self.members.view, now, store)
+            outputs += flood.ask(intake.wanted, source)
+            if intake.refused is not None:
+                outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
+        if intake.fresh:
+            acts = [element for element in intake.fresh if isinstance(element, Act)]
+            changed = self.members.view.take_changed()
+            grants = self.members.view.grant_ids() if changed is None else changed
+            self._absorb_records(self.data.on_acts(acts, grants, now, store), None, now, store, outputs)
+
+    def _absorb_records(
+        self,
+        intake: RecordIntake,
+        source: LinkId | None,
+        now: Moment,
+        store: Store,
+        outputs: list[Output],
+        *,
+        to: Iterable[Link] | None = None,
+        ask: bool = False,
+    ) -> None:
+        """The same for records; bodies that did not come with them are fetched. `ask`: whoever brought them,
+        we ourselves if there is no source, wants word when they are durable.
+        """
+        links = self.links if to is None else to
+        outputs += flood.relay_records(intake.fresh, source, links, ask=ask and source is None)
+        outputs += note_changes(intake.changes, self.members.view, now, store)
+        self.dialling.learn(self.directory.learn(intake.changes, store), self.links.listens)
+        if source is not None:
+            outputs += self.bodies.on_records(source, intake.fresh, intake.bodies, ask, now, store)
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
 
-    def _tell(self, element: Element, now: Moment, store: ActSet) -> list[Output]:
-        view = self.members.view
-        if isinstance(element, Act):
-            if element.kind == Kind.PROPERTIES:
-                return [self._notice("properties-changed", {}, now, store)]
-            admitted = view.admitted(element.id)
-            if admitted is None or admitted.grant is None:
-                return []
-            return [self._notice("credential-added", grant_facts(admitted.grant), now, store)]
-        admitted = view.admitted(element.act_id)
-        if (
-            admitted is None
-            or admitted.grant is None
-            or view.current(admitted.grant.pid, now.utc_s) is not admitted.grant
-        ):
-            return []
-        return [self._notice("member-changed", grant_facts(admitted.grant), now, store)]
-
-    def _tell_foreign(self, fresh: Iterable[Element], now: Moment, store: ActSet) -> list[Output]:
-        """Tell of acts that came from elsewhere and stand on a chain which only this store signs."""
-        view = self.members.view
-        foreign = [one for one in fresh if isinstance(one, Act) and self.issuing.is_foreign(one, view, store)]
-        return [
-            self._notice(
-                "key-used-elsewhere", {"author": act.place.author.hex(), "act": act.id.hex()}, now, store
-            )
-            for act in foreign
-        ]
-
-    def _on_adopt(self, event: Adopt, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _on_adopt(self, event: Adopt, now: Moment, store: Store, outputs: list[Output]) -> None:
         self._absorb(self.members.adopt(event.bundle, now, store), None, now, store, outputs)
         outputs.append(Result(None))
 
-    def _on_issue(self, event: Issue, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _on_issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> None:
         view = self.members.view
         pairs = self.issuing.issue(event, view, now, store)
         elements: list[Element] = []
@@ -311,11 +392,20 @@ class GroupMachine:
         self._absorb(intake, None, now, store, outputs)
         outputs.append(Result(tuple(issued)))
 
+    def _on_import(self, event: Import, now: Moment, store: Store, outputs: list[Output]) -> None:
+        """Take in what a file holds; its mistakes are counted, and nobody is to blame."""
+        intake = self.members.take(event.elements, None, now, store)
+        self._absorb(intake, None, now, store, outputs)
+        records = self.data.take(event.records, now, store)
+        self._absorb_records(records, None, now, store, outputs)
+        refused = records.refusals + (intake.refused is not None)
+        outputs.append(Result(Imported(len(intake.fresh), len(records.fresh), refused)))
+
     # --- time -----------------------------------------------------------------------------------------------
 
-    def _on_tick(self, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _on_tick(self, now: Moment, store: Store, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
-        outputs += self._tell_foreign(intake.fresh, now, store)
+        outputs += note_foreign(intake.fresh, self.issuing, self.members.view, now, store)
         if intake.fresh:
             self.synchronize.on_quarantine_ended(now)
         self._absorb(intake, None, now, store, outputs)
@@ -323,9 +413,24 @@ class GroupMachine:
         outputs += self.links.on_tick(self.synchronize.summary(), now)
         for link in silent.values():
             if self.links.get(link.id) is None:
-                self.synchronize.on_down(link.id)
-                outputs.append(self._left(link, now, store))
+                outputs += self._left(link, now, store)
+        grant = self.members.own_grant(now.utc_s)
+        self._absorb_records(self.data.on_tick(grant, now, store), None, now, store, outputs)
+        self._write_contact(grant, now, store, outputs)
+        outputs += self.bodies.on_tick(now, store)
         outputs += self.synchronize.on_tick(now)
+
+    def _write_contact(self, grant: Grant | None, now: Moment, store: Store, outputs: list[Output]) -> None:
+        wish = self.directory.wish(self.links.listens, grant, now)
+        if wish is None:
+            return
+        try:
+            intake = self.data.write_contact(wish, grant, now, store)
+        except RuleError:
+            self.directory.on_refused(now)  # what hinders it, whoever writes something is told
+            return
+        self.directory.on_written(wish, now)
+        self._absorb_records(intake, None, now, store, outputs)
 
     def next_deadline(self, now: Moment) -> int | None:
         """When a Tick is due, in milliseconds of the monotonic clock; None when nothing is."""
@@ -334,6 +439,9 @@ class GroupMachine:
             self.synchronize.next_deadline(),
             self.dialling.next_deadline(self.links),
             self.members.next_deadline(now),
+            self.data.next_deadline(now),
+            self.directory.next_deadline(self.links.listens, self._own_grant, now),
+            self.bodies.next_deadline(),
             self._own_change(now),
         ]
         return min((due for due in dues if due is not None), default=None)
@@ -343,7 +451,7 @@ class GroupMachine:
         second = self.members.own_change(now.utc_s)
         return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
 
-    def _settle(self, now: Moment, store: ActSet, outputs: list[Output]) -> None:
+    def _settle(self, now: Moment, store: Store, outputs: list[Output]) -> None:
         """What every event may have changed: our credential, our neighbors' membership, whom to call."""
         grant = self.members.own_grant(now.utc_s)
         if grant is not self._own_grant and (
@@ -353,13 +461,15 @@ class GroupMachine:
                 ("credential-expired", self._own_grant) if grant is None else ("credential-adopted", grant)
             )
             assert told is not None
-            outputs.append(self._notice(kind, grant_facts(told), now, store))
+            outputs.append(note(kind, grant_facts(told), now, store))
         self._own_grant = grant
         if self.links.recheck_due(now):
             for link in self.links:
                 if not self.is_member(link, now.utc_s):
                     outputs += self._end(link.id, ByeReason.NOT_A_MEMBER, now, store)
             self.links.note_rechecked(now)
+        if self.dialling.draws(now):
+            self.dialling.learn(self.directory.draw(store), self.links.listens)
         outputs += self.dialling.dials(self.links, now)
         visit, last = self.dialling.visit(self.links, now)
         if last is not None:
@@ -372,29 +482,3 @@ class GroupMachine:
         if self.members.view.current(link.key.pid, at_s) is not None:
             return True
         return link.bundle is not None and self.members.accepts(link.bundle, at_s)
-
-    def _notice(self, kind: str, facts: Mapping[str, Any], now: Moment, store: ActSet) -> Notice:
-        return Notice(store.note(kind, now.utc_ms, encode(dict(facts))), kind, now.utc_ms, facts)
-
-
-def grant_facts(grant: Grant) -> dict[str, Any]:
-    """A grant as notices tell of it: ids in hex, times in seconds UTC."""
-    return {
-        "grant_id": grant.act_id.hex(),
-        "subject": str(grant.peer_name),
-        "friendly_name": grant.friendly_name,
-        "roles": list(role_names(grant.roles)),
-        "level": grant.level,
-        "not_before": grant.window.start,
-        "not_after": grant.window.end,
-        "stored": grant.stored,
-    }
-
-
-def _neighbor_facts(link: Link) -> dict[str, Any]:
-    return {
-        "peer": link.key.authority,
-        "node_id": link.node_id.hex(),
-        "address": link.reached_at or "",
-        "dialled": link.dialled,
-    }

@@ -58,7 +58,8 @@ class Store(ActSet, RecordSet, Protocol):
 class RecordIntake:
     """What became of some versions.
 
-    `fresh` are new in the set; `durable` the ids of all that are in the set or aside once this is committed;
+    `fresh` are new in the set; `durable` the ids of all that are here with their bodies once this is
+    committed;
     `wanted` are acts to ask the source for, `bodies` (hash, size) bodies to fetch from it; `late` counts what
     came after its time.
     """
@@ -124,7 +125,6 @@ class Records:
         intake = RecordIntake()
         for item in items:
             if self.holds(item.header):
-                intake.durable.append(item.header.id)
                 self._keep_body(item, store, intake)
             elif item.header.id not in self._waiting:
                 self._take_one(item, now, store, intake)
@@ -149,7 +149,6 @@ class Records:
                 intake.fresh += [item] if self.holds(header) else []
             elif store.version(header.id) is None:
                 store.put_version(header, State.ASIDE, now.utc_ms)
-            intake.durable.append(header.id)
             self._keep_body(item, store, intake)
 
     def _judge(self, header: Header, store: Store) -> Verdict:
@@ -166,15 +165,17 @@ class Records:
     # --- bodies --------------------------------------------------------------------------------------------
 
     def _keep_body(self, item: RecordItem, store: Store, intake: RecordIntake) -> None:
+        """Keep the body that came with a version that is here, or note that it is lacking."""
         body_hash = item.header.body_hash
         if body_hash is None or store.has_body(body_hash):
-            return
-        if item.body is None:
+            intake.durable.append(item.header.id)
+        elif item.body is None:
             if self.holds(item.header):
                 intake.bodies.append((body_hash, item.header.size))
         elif store.bytes_of(item.header.creator) + item.header.size <= self.quota.bytes:
             store.put_body(body_hash, item.body)
             self._on_body(body_hash)
+            intake.durable.append(item.header.id)
 
     def take_body(self, body_hash: bytes, body: bytes, store: Store) -> bool:
         """Keep a body that came apart from its header; False when nothing here names it any more."""

@@ -17,11 +17,10 @@ from typing import Protocol
 
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
-from protocol.authority.memory import MemoryActSet
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RemoteProtocolError, RuleError
 from protocol.ids import AUTHORITY_BYTES, NODE_ID_BYTES
-from protocol.limits import CRANK_EVENTS_MAX, FRAME_BYTES_MAX_MEMBER
+from protocol.limits import CRANK_EVENTS_MAX
 from protocol.machines.connect import Answerer, Caller, Established
 from protocol.machines.events import (
     Adopt,
@@ -36,6 +35,7 @@ from protocol.machines.events import (
     Notice,
     Output,
     Received,
+    Replicated,
     Result,
     Send,
     Stop,
@@ -44,6 +44,7 @@ from protocol.machines.events import (
 from protocol.machines.group import GroupMachine
 from protocol.machines.pickup import Group
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from protocol.sim.network import End, Network
 from protocol.sim.opening import Opening, Owner, read_element, read_message
 from protocol.sim.schedule import Schedule
@@ -135,7 +136,7 @@ class Node(Owner):
         self.key = key
         self.gid = gid
         self.node_id = rng.randbytes(NODE_ID_BYTES)
-        self.store = MemoryActSet()
+        self.store = MemoryStore()
         self.machine = GroupMachine(gid, key, node_id=self.node_id, rng=rng)
         self.up = False
         self.stopping = False
@@ -342,7 +343,7 @@ class Node(Owner):
             case Notice():
                 self._note(f"tells {output.kind}")
                 self._hooks.on_notice(self, output)
-            case Result():
+            case Result() | Replicated():
                 pass
 
     # --- connections ----------------------------------------------------------------------------------------
@@ -392,7 +393,7 @@ class Node(Owner):
         """See `opening.Owner`."""
         opening = self._links[link]
         try:
-            message = read_message(payload, FRAME_BYTES_MAX_MEMBER)
+            message = read_message(payload)
             raws = message.elements if isinstance(message, (News, Transfer)) else ()
             elements = tuple(read_element(raw) for raw in raws)
         except RemoteProtocolError as error:

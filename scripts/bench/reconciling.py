@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from protocol.authority.bundle import decode_untrusted_bundle
 from protocol.authority.elements import decode_untrusted_element
 from protocol.authority.issuing import CredentialInfo, IssueRequest
-from protocol.authority.memory import MemoryActSet
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import name_of_key
 from protocol.credentials.roles import ADMIN
@@ -27,6 +26,7 @@ from protocol.limits import FRAME_BYTES_MAX_MEMBER
 from protocol.machines.events import Input, Issue, LinkDown, LinkUp, Output, Received, Send
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from protocol.wire.framing import frame
 from protocol.wire.messages import (
     Message,
@@ -52,7 +52,7 @@ class Node:
 
     machine: GroupMachine
     now: Moment
-    store: MemoryActSet = field(default_factory=MemoryActSet)
+    store: MemoryStore = field(default_factory=MemoryStore)
     spent: Spent = field(default_factory=Spent)
 
     def fill(self, raws: Iterable[bytes]) -> None:

@@ -27,7 +27,6 @@ from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bund
 from protocol.authority.elements import Der, Element, admit_der, make_der
 from protocol.authority.founding import Founding, found_group
 from protocol.authority.grants import Grant, read_untrusted_grant
-from protocol.authority.memory import MemoryActSet
 from protocol.authority.view import View
 from protocol.codec import encode
 from protocol.credentials.certificates import GmcFacts, sign_gmc
@@ -38,6 +37,7 @@ from protocol.limits import BACKDATING_S, LEVEL_INVITING_MEMBER, LEVEL_MEMBER, L
 from protocol.machines.data_ids import DataIds
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_s
+from protocol.records.memory import MemoryStore
 from tests.support.keys import named, peer_name
 
 NOW = Moment(mono_ms=1_000_000, utc_ms=1_790_000_000_000)
@@ -322,7 +322,7 @@ class Node:
     """Members over a store in memory, each call in a transaction of its own."""
 
     members: Members
-    store: MemoryActSet
+    store: MemoryStore
 
     def take(self, elements: Iterable[Element], source: int | None = 1, now: Moment = NOW) -> Any:
         return self.write(lambda store: self.members.take(elements, source, now, store))
@@ -354,7 +354,7 @@ class Node:
 
 def node_of(group: Group, name: str) -> Node:
     """A node of `name` that holds nothing of the group yet."""
-    return Node(Members(group.gid, named(name).public), MemoryActSet())
+    return Node(Members(group.gid, named(name).public), MemoryStore())
 
 
 def fed(group: Group, name: str, batches: Iterable[Iterable[Element]], now: Moment = NOW) -> Node:

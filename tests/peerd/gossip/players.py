@@ -18,10 +18,10 @@ from peerd.transport.dialer import dial
 from peerd.transport.frames import FrameChannel
 from peerd.transport.listener import Listener
 from protocol.authority.elements import Element
-from protocol.authority.memory import MemoryActSet
 from protocol.machines.events import Notice
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from tests.peerd.transport.memory_network import MemoryNetwork, plain
 from tests.support.builders import Group, after
 from tests.support.keys import named
@@ -49,7 +49,7 @@ class Player:
         self.address = f"{self.host}:3587"
         self.clock = Clock(lambda: moment().utc_ms)
         self.key = named(name)
-        self.store = MemoryActSet()
+        self.store = MemoryStore()
         self.node_id = self.key.public.pid[:16]
         machine = self._machine(group.gid)
         self.store.begin()

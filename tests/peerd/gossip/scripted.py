@@ -9,11 +9,11 @@ from typing import Any, cast
 from peerd.clock import clock_from
 from peerd.gossip.offload import Offload, inline
 from peerd.gossip.runner import GroupRunner
-from protocol.authority.memory import MemoryActSet
 from protocol.errors import RuleError
 from protocol.machines.events import Disconnect, Input, LinkDown, Output, Result, Send, Tick
 from protocol.machines.group import GroupMachine
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from protocol.wire.messages import KeepAlive
 from tests.support.builders import NO_DATA
 
@@ -33,7 +33,7 @@ class ScriptedMachine:
     turns: int = 0
     handled: list[Input] = field(default_factory=list)
 
-    def handle(self, event: Input, now: Moment, store: MemoryActSet) -> list[Output]:
+    def handle(self, event: Input, now: Moment, store: MemoryStore) -> list[Output]:
         self.handled.append(event)
         self.journal.append(("handle", event))
         match event:
@@ -57,7 +57,7 @@ class ScriptedMachine:
         return self.due_ms
 
 
-class JournalStore(MemoryActSet):
+class JournalStore(MemoryStore):
     """Writes down when a transaction begins and ends; `fails` is raised by the next commit."""
 
     def __init__(self, journal: list[Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element, decode_untrusted_element
-from protocol.authority.memory import MemoryActSet
 from protocol.codec import decode_untrusted
 from protocol.limits import DIGEST_BYTES
 from protocol.machines.events import Input, LinkUp, Notice, Output, Received, Send, Tick
@@ -17,6 +16,7 @@ from protocol.machines.group import GroupMachine
 from protocol.machines.link import Summary, alive, opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from protocol.wire.messages import KeepAlive, Message, News, Open, Transfer
 from tests.support.builders import NO_DATA, NOW, Group, Node, after
 from tests.support.keys import named
@@ -55,7 +55,7 @@ def told(outputs: Iterable[Output]) -> list[str]:
     return [notice.kind for notice in only(Notice, outputs)]
 
 
-def wrote_nothing(store: MemoryActSet) -> bool:
+def wrote_nothing(store: MemoryStore) -> bool:
     """Whether the open transaction is empty."""
     change = store._change
     assert change is not None
@@ -67,7 +67,7 @@ class Player:
     """One node's machine and store; each event is handled in a transaction of its own."""
 
     machine: GroupMachine
-    store: MemoryActSet = field(default_factory=MemoryActSet)
+    store: MemoryStore = field(default_factory=MemoryStore)
     now: Moment = NOW
 
     @classmethod
@@ -75,7 +75,7 @@ class Player:
         cls, group: Group, name: str, elements: Iterable[Element] | None = None, *, seed: int = 1
     ) -> Player:
         """A node of `name` that has started with these elements, all of the group's if none are given."""
-        holding = Node(Members(group.gid, named(name).public), MemoryActSet())
+        holding = Node(Members(group.gid, named(name).public), MemoryStore())
         holding.take(group.elements if elements is None else elements, None)
         machine = GroupMachine(group.gid, named(name), node_id=node_id(name), rng=random.Random(seed))
         player = cls(machine, holding.store)
@@ -151,7 +151,7 @@ def news(*elements: Element) -> News:
     return News(tuple(element.raw for element in elements))
 
 
-def in_transaction(store: MemoryActSet, change: Callable[[MemoryActSet], T]) -> T:
+def in_transaction(store: MemoryStore, change: Callable[[MemoryStore], T]) -> T:
     """Run a change and commit it; one that raises has written nothing."""
     store.begin()
     try:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from protocol.authority.memory import MemoryActSet
 from protocol.errors import RuleError
 from protocol.limits import (
     ANTI_ENTROPY_MS,
@@ -23,6 +22,7 @@ from protocol.machines.dialling import Dialling
 from protocol.machines.events import Close, Connect, Dial, DialFailed, DialOutcome, Disconnect, LinkDown, Stop
 from protocol.machines.link import Link
 from protocol.peer_time import Moment
+from protocol.records.memory import MemoryStore
 from protocol.wire.messages import ByeReason
 from tests.protocol.machines.playing import Player, in_transaction, link_up, node_id, only
 from tests.support.builders import NOW, Group, after
@@ -36,7 +36,7 @@ class Book:
 
     def __init__(self, *seeds: str, seed: int = 1, static: bool = False) -> None:
         self.dialling = Dialling(random.Random(seed))
-        self.store = MemoryActSet()
+        self.store = MemoryStore()
         self.links: list[Link] = []
         if seeds or static:
             self.connect(*seeds, static=static)

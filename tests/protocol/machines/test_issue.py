@@ -14,7 +14,6 @@ from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.bundle import make_bundle
 from protocol.authority.elements import Der, decode_untrusted_element
 from protocol.authority.issuing import CredentialInfo, IssueRequest
-from protocol.authority.memory import MemoryActSet
 from protocol.credentials.keys import PrivateKey, all_hold
 from protocol.credentials.names import PeerName
 from protocol.errors import RULES, RuleError
@@ -25,6 +24,7 @@ from protocol.machines.issue import Issuing, changed_properties, keep_chain
 from protocol.machines.link import opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_ms
+from protocol.records.memory import MemoryStore
 from protocol.wire.messages import News
 from tests.protocol.machines.playing import LIE
 from tests.support.builders import DAY, GRC, NOW, Group, Node, after
@@ -40,7 +40,7 @@ class Desk:
     def __init__(self, group: Group, name: str = "alice", seed: int = 1) -> None:
         self.group = group
         self.root: PrivateKey | None = None
-        self.node = Node(Members(group.gid, named(name).public), MemoryActSet())
+        self.node = Node(Members(group.gid, named(name).public), MemoryStore())
         self.issuing = Issuing(named(name), random.Random(seed))
         self.node.take(group.elements, None)
 
@@ -213,7 +213,7 @@ def test_act_on_the_chain_of_this_store_that_came_from_elsewhere_is_foreign(grou
 def test_foreign_act_is_told_when_it_comes_or_when_its_time_comes(ahead_ms, group):
     group.grant("grc -> alice:admin -> bob:member")
     machine = GroupMachine(group.gid, named("alice"), node_id=bytes(16), rng=random.Random(1))
-    node = Node(machine.members, MemoryActSet())
+    node = Node(machine.members, MemoryStore())
     node.take(group.elements, None)
 
     def told(event: Input, now: Moment = LATER) -> list[str]:
@@ -327,14 +327,14 @@ def test_member_issues_nothing(group):
 
 def test_group_whose_acts_have_not_arrived_is_not_ready(group):
     desk = Desk(group)
-    desk.node = Node(Members(group.gid, named("alice").public), MemoryActSet())
+    desk.node = Node(Members(group.gid, named("alice").public), MemoryStore())
     assert refusal(desk, wish()).code == "group-not-ready"
 
 
 def test_issuer_whose_proof_is_not_whole_here_is_not_ready(group):
     bob = group.grant("grc -> alice:admin -> bob:admin")
     desk = Desk(group, "bob")
-    desk.node = Node(Members(group.gid, named("bob").public), MemoryActSet())
+    desk.node = Node(Members(group.gid, named("bob").public), MemoryStore())
     desk.node.take([e for e in group.elements if e is not group.creator.der], None)
     assert desk.node.members.view.current(bob.grant.pid, LATER.utc_s) == bob.grant
     assert refusal(desk, wish("carl")).code == "group-not-ready"

@@ -1,0 +1,64 @@
+"""Telling: what an application learns of what happened, noted in the event log as it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from protocol.authority.act_set import ActSet
+from protocol.authority.acts import Act
+from protocol.authority.bodies import Kind
+from protocol.authority.elements import Element
+from protocol.authority.view import View
+from protocol.codec import encode
+from protocol.machines.events import Notice
+from protocol.machines.facts import grant_facts, record_facts
+from protocol.machines.issue import Issuing
+from protocol.machines.record_keeping import Change
+from protocol.peer_time import Moment
+from protocol.records.reserved import is_reserved
+
+
+def note(kind: str, facts: Mapping[str, Any], now: Moment, store: ActSet) -> Notice:
+    """Note an event; told once what was decided with it is durable."""
+    return Notice(store.note(kind, now.utc_ms, encode(dict(facts))), kind, now.utc_ms, facts)
+
+
+def note_elements(fresh: Iterable[Element], view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """New elements of AUTH: credentials, members, properties."""
+    tellings = (_told_of(element, view, now) for element in fresh)
+    return [note(*telling, now, store) for telling in tellings if telling is not None]
+
+
+def _told_of(element: Element, view: View, now: Moment) -> tuple[str, Mapping[str, Any]] | None:
+    if isinstance(element, Act):
+        if element.kind == Kind.PROPERTIES:
+            return "properties-changed", {}
+        admitted = view.admitted(element.id)
+        grant = None if admitted is None else admitted.grant
+        return None if grant is None else ("credential-added", grant_facts(grant))
+    admitted = view.admitted(element.act_id)
+    grant = None if admitted is None else admitted.grant
+    if grant is None or view.current(grant.pid, now.utc_s) is not grant:
+        return None
+    return "member-changed", grant_facts(grant)
+
+
+def note_foreign(
+    fresh: Iterable[Element], issuing: Issuing, view: View, now: Moment, store: ActSet
+) -> list[Notice]:
+    """Acts that came from elsewhere and stand on a chain which only this store signs."""
+    acts = [one for one in fresh if isinstance(one, Act) and issuing.is_foreign(one, view, store)]
+    return [
+        note("key-used-elsewhere", {"author": act.place.author.hex(), "act": act.id.hex()}, now, store)
+        for act in acts
+    ]
+
+
+def note_changes(changes: Iterable[Change], view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """What readers of records see differently; peerd's own records are told of to nobody."""
+    return [
+        note(change.kind, record_facts(change.header, view), now, store)
+        for change in changes
+        if not is_reserved(change.header.type)
+    ]
