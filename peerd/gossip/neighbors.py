@@ -1,16 +1,19 @@
 """Neighbors: the tasks and channels behind one group's links.
 
 A link is one channel with one reading task here and one writing task in the transport. Reading decodes a
-message and has the signatures of its elements checked on a worker thread before the event enters the inbox;
-while that runs, the crank works on what came before. News come from several neighbors at once: what is in the
-set already is not looked at again, as the machine would leave it alone. What breaks one connection ends that
-connection: its supervisor is one of the two places that catch everything.
+message and has the signatures in it checked on worker threads before the event enters the inbox; while that
+runs, the next few messages are read and checked too, and the crank works on what came before. They enter the
+inbox in the order in which they arrived. What is new comes from several neighbors at once: what is in a set
+already is not checked again, as the machine would leave it alone; only what the neighbor wants an answer for
+is. What breaks one connection ends that connection: its supervisor is one of the two places that catch
+everything.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import TypeVar
@@ -22,8 +25,8 @@ from peerd.errors import LinkClosed, LinkLost, PeerdError
 from peerd.gossip import handshake
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
-from protocol.authority.elements import Element, decode_untrusted_element
-from protocol.credentials.keys import all_hold
+from protocol.authority.elements import decode_untrusted_element
+from protocol.credentials.keys import SignatureCheck, all_hold
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
 from protocol.machines.connect import Ending, Established, Finished
@@ -40,14 +43,29 @@ from protocol.machines.events import (
     Received,
     Send,
 )
-from protocol.wire.messages import Bye, News, Transfer, decode_untrusted_message, encode_message
+from protocol.records.record import Header, RecordItem, decode_untrusted_item
+from protocol.wire.messages import (
+    Bye,
+    Message,
+    Namespace,
+    News,
+    Records,
+    Transfer,
+    decode_untrusted_message,
+    encode_message,
+)
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Post = Callable[[Input], Awaitable[None]]
 Holds = Callable[[bytes], bool]
+HoldsRecord = Callable[[Header], bool]
 DialOut = Callable[[str], Awaitable[FrameChannel]]
+
+_FRAMES_AHEAD = 4  # of one link, whose signatures are checked at a time
+_CHECKS_OF_ONE_THREAD = 32  # about 4 ms; more are worth a second thread
+_ITEMS_READ_HERE = 4  # versions that are decoded on the loop: less than the way to a thread and back
 
 _OUTCOMES = {
     Ending.NOTHING: DialOutcome.NOTHING,
@@ -86,16 +104,18 @@ class Neighbors:
         post: Post,
         *,
         holds: Holds,
+        holds_record: HoldsRecord,
         dial: DialOut,
         clock: Clock,
         offload: Offload,
     ) -> None:
-        """`post` hands events to the group's runner, `holds` tells, at any time, whether an element is in the
-        set, `dial` makes a channel to an address.
+        """`post` hands events to the group's runner, `holds` and `holds_record` tell, at any time, whether an
+        element or a version is in its set, `dial` makes a channel to an address.
         """
         self._port = port
         self._post = post
         self._holds = holds
+        self._holds_record = holds_record
         self._dial = dial
         self._clock = clock
         self._offload = offload
@@ -199,24 +219,102 @@ class Neighbors:
         channel.raise_limit(FRAME_BYTES_MAX_MEMBER)
         await self._post(LinkUp(link, peer.key, peer.node_id, address, peer.bundle, channel.exporter))
         try:
-            while True:
-                await self._post(await self._receive(link, channel))
+            await self._bring(link, channel)
         except RemoteProtocolError as error:
             self._send(link, encode_message(Bye(error.fault.value, ())))
             raise
 
-    async def _receive(self, link: LinkId, channel: FrameChannel) -> Received:
-        payload = await channel.receive()
-        message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
+    # --- what arrives ---------------------------------------------------------------------------------------
+
+    async def _bring(self, link: LinkId, channel: FrameChannel) -> None:
+        """Bring messages to the machine in order, while the ones behind are checked."""
+        failure: Exception | None = None
+        coming, ahead = trio.open_memory_channel[_Arrival](_FRAMES_AHEAD - 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read, link, channel, coming, nursery)
+            try:
+                async for arrival in ahead:
+                    await self._post(await arrival.wait())
+            except (PeerdError, RemoteProtocolError) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        assert failure is not None, "a link ends for a reason"
+        raise failure
+
+    async def _read(
+        self,
+        link: LinkId,
+        channel: FrameChannel,
+        coming: trio.MemorySendChannel[_Arrival],
+        nursery: trio.Nursery,
+    ) -> None:
+        """Read until the link ends, and have each message checked."""
+        while True:
+            arrival = _Arrival()
+            try:
+                payload = await channel.receive()
+                message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
+            except (PeerdError, RemoteProtocolError) as error:
+                arrival.fail(error)
+                await coming.send(arrival)
+                return
+            await coming.send(arrival)
+            nursery.start_soon(self._examine, link, message, arrival)
+
+    async def _examine(self, link: LinkId, message: Message, arrival: _Arrival) -> None:
+        """Decode what is in a message, and check its signatures."""
+        try:
+            arrival.succeed(await self._received(link, message))
+        except RemoteProtocolError as error:
+            arrival.fail(error)
+
+    async def _received(self, link: LinkId, message: Message) -> Received:
         match message:
             case News(elements=raws):
                 lacking = tuple(raw for raw in raws if not self._holds(raw))
+                return await self._with_elements(link, message, lacking)
+            case Transfer(namespace=Namespace.AUTH, elements=raws):
+                return await self._with_elements(link, message, raws)
             case Transfer(elements=raws):
-                lacking = raws
+                return await self._with_records(link, message, raws, every=False)
+            case Records(items=raws, ask=ask):
+                return await self._with_records(link, message, raws, every=ask)
             case _:
                 return Received(link, message)
-        elements = await self._offload(partial(_verified, lacking)) if lacking else ()
+
+    async def _with_elements(self, link: LinkId, message: Message, raws: Sequence[bytes]) -> Received:
+        if not raws:
+            return Received(link, message)
+        elements = await self._offload(lambda: tuple(decode_untrusted_element(raw) for raw in raws))
+        await self._check([check for element in elements for check in element.checks()])
         return Received(link, message, elements)
+
+    async def _with_records(
+        self, link: LinkId, message: Message, raws: Sequence[bytes], *, every: bool
+    ) -> Received:
+        """Versions; unless `every` one matters, those that are here are left out. Only the loop may look."""
+        items = _items(raws) if len(raws) <= _ITEMS_READ_HERE else await self._offload(partial(_items, raws))
+        if not every:
+            items = tuple(item for item in items if not self._holds_record(item.header))
+        await self._check([check for item in items for check in item.header.checks()])
+        return Received(link, message, records=items)
+
+    async def _check(self, checks: Sequence[SignatureCheck]) -> None:
+        """Check signatures, many of them on two threads. Raises: RemoteProtocolError."""
+        if not checks:
+            return
+        half = len(checks) // 2 if len(checks) > _CHECKS_OF_ONE_THREAD else len(checks)
+        parts = [part for part in (checks[:half], checks[half:]) if part]
+        held: list[bool] = []
+
+        async def check(part: Sequence[SignatureCheck]) -> None:
+            held.append(await self._offload(partial(all_hold, part)))
+
+        async with trio.open_nursery() as nursery:
+            for part in parts:
+                nursery.start_soon(check, part)
+        if not all(held):
+            raise RemoteProtocolError(Fault.BAD_PROOF, "a signature does not hold")
 
     async def _tell(self, event: Input) -> None:
         """Tell the machine of an end, unless it has ended itself."""
@@ -226,9 +324,33 @@ class Neighbors:
             log.debug("the group ended before its connection", extra={"detail": error.detail})
 
 
-def _verified(raws: Sequence[bytes]) -> tuple[Element, ...]:
-    """Decode elements and check every signature. Raises: RemoteProtocolError."""
-    elements = tuple(decode_untrusted_element(raw) for raw in raws)
-    if not all_hold([check for element in elements for check in element.checks()]):
-        raise RemoteProtocolError(Fault.BAD_PROOF, "a signature of an element does not hold")
-    return elements
+@dataclass(slots=True)
+class _Arrival:
+    """A message in the order of its link; what became of it is known later."""
+
+    _done: trio.Event = field(default_factory=trio.Event)
+    _received: Received | None = None
+    _error: Exception | None = None
+
+    def succeed(self, received: Received) -> None:
+        """It has been checked."""
+        self._received = received
+        self._done.set()
+
+    def fail(self, error: Exception) -> None:
+        """It ends the link."""
+        self._error = error
+        self._done.set()
+
+    async def wait(self) -> Received:
+        """Wait for it. Raises: what ends the link."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._received is not None
+        return self._received
+
+
+def _items(raws: Sequence[bytes]) -> tuple[RecordItem, ...]:
+    """Decode versions. Raises: RemoteProtocolError."""
+    return tuple(decode_untrusted_item(raw) for raw in raws)

@@ -96,6 +96,7 @@ class GroupNode:
             self.port,
             self.runner.post,
             holds=machine.members.holds_untrusted,
+            holds_record=machine.data.records.holds,
             dial=dial,
             clock=clock,
             offload=offload,

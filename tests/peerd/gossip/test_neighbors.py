@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from peerd.errors import LinkClosed, LinkLost, NotReady, StoreError
-from peerd.gossip.neighbors import Neighbors, supervised
+from peerd.gossip.neighbors import (
+    _CHECKS_OF_ONE_THREAD,
+    _FRAMES_AHEAD,
+    _ITEMS_READ_HERE,
+    Neighbors,
+    supervised,
+)
 from peerd.gossip.offload import inline
 from peerd.transport.frames import FrameChannel
 from protocol.errors import Fault, RemoteProtocolError
@@ -26,12 +32,16 @@ from protocol.machines.events import (
     Received,
     Send,
 )
+from protocol.records.record import RecordItem, decode_untrusted_header
 from protocol.wire.messages import (
     Bye,
     ByeReason,
     KeepAlive,
     Message,
+    Namespace,
     News,
+    Records,
+    Transfer,
     decode_untrusted_message,
     encode_message,
 )
@@ -39,6 +49,7 @@ from tests.peerd.gossip.players import Player, channels, family
 from tests.peerd.transport.memory_network import MemoryNetwork
 from tests.support.builders import NO_DATA, Group
 from tests.support.keys import named
+from tests.support.records import Writer, circle
 
 ALIVE = KeepAlive(7, bytes(16), 0, NO_DATA)
 SILENT_HOST = "10.1.0.50"
@@ -57,6 +68,7 @@ class Desk:
             player.node.port,
             self.post,
             holds=lambda raw: raw in self.held,
+            holds_record=lambda header: header.id in self.held,
             dial=player.dial,
             clock=player.clock,
             offload=inline,
@@ -328,6 +340,102 @@ async def test_news_of_what_is_held_are_not_looked_at(autojump_clock, group, net
         await trio.testing.wait_all_tasks_blocked()
     first, second = (event for event in desk.events if isinstance(event, Received))
     assert ([element.id for element in first.elements], second.elements) == ([one.id for one in new], ())
+
+
+def record_frames(items: Sequence[RecordItem]) -> list[Message]:
+    """Versions as they may arrive: flooded, flooded with a question, transferred."""
+    raws = tuple(item.raw for item in items)
+    return [Records(raws, False), Records(raws, True), Transfer(Namespace.DURABLE, 1, 0, raws, True)]
+
+
+async def records_of(desk: Desk, *messages: Message) -> list[tuple[RecordItem, ...]]:
+    """What reaches the machine of these messages, with the records in each."""
+    async with linked(desk) as theirs:
+        for message in messages:
+            theirs.send(encode_message(message))
+        await trio.testing.wait_all_tasks_blocked()
+        theirs.close()
+    return [event.records for event in desk.events if isinstance(event, Received)]
+
+
+@pytest.mark.parametrize("count", [1, _ITEMS_READ_HERE + 1, _CHECKS_OF_ONE_THREAD + 1])
+async def test_records_arrive_with_their_signatures_checked(autojump_clock, group, network, count):
+    dave = Writer.of(circle(), "dave")
+    items = tuple(dave.add(body=b"x") for _ in range(count))
+    desk = Desk(Player(group, "alice", network))
+    assert await records_of(desk, *record_frames(items)) == [items] * 3
+
+
+@pytest.mark.parametrize("count", [1, _CHECKS_OF_ONE_THREAD + 1])
+@pytest.mark.parametrize("place", [0, -1])
+async def test_record_whose_signature_does_not_hold_ends_the_link(
+    autojump_clock, group, network, count, place
+):
+    dave = Writer.of(circle(), "dave")
+    items = [dave.add() for _ in range(count)]
+    header = items[place].header
+    raw = header.raw[:-1] + bytes([header.raw[-1] ^ 1])
+    items[place] = RecordItem(decode_untrusted_header(raw))
+    for frame in record_frames(items):
+        desk = Desk(Player(group, "alice", network))
+        async with linked(desk) as theirs:
+            theirs.send(encode_message(frame))
+            assert await heard(theirs) == [Bye(Fault.BAD_PROOF.value, ())]
+        assert not any(isinstance(event, Received) for event in desk.events)
+
+
+async def test_records_that_are_held_are_left_out_unless_the_neighbor_asks(autojump_clock, group, network):
+    dave = Writer.of(circle(), "dave")
+    items = tuple(dave.add() for _ in range(3))
+    desk = Desk(Player(group, "alice", network))
+    desk.held = [items[1].header.id]
+    new = (items[0], items[2])
+    assert await records_of(desk, *record_frames(items)) == [new, items, new]
+    desk.events.clear()
+    desk.held = [item.header.id for item in items]
+    assert await records_of(desk, *record_frames(items)) == [(), items, ()]
+
+
+async def test_messages_enter_the_inbox_in_order_while_those_behind_are_checked(
+    autojump_clock, group, network
+):
+    """The first takes longest: its check ends when three behind it have begun."""
+    dave = Writer.of(circle(), "dave")
+    items = [dave.add() for _ in range(_FRAMES_AHEAD + 2)]
+    desk = Desk(Player(group, "alice", network))
+    begun = 0
+    freed = trio.Event()
+
+    async def offload(work):
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await freed.wait()
+        return work()
+
+    desk.neighbors._offload = offload
+    async with linked(desk) as theirs:
+        for item in items:
+            theirs.send(encode_message(Records((item.raw,), False)))
+        theirs.send(encode_message(ALIVE))
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.kinds() == ["LinkUp"]
+        assert begun == _FRAMES_AHEAD
+        freed.set()
+        await trio.testing.wait_all_tasks_blocked()
+        arrived = [event for event in desk.events if isinstance(event, Received)]
+        assert [event.records for event in arrived] == [*((item,) for item in items), ()]
+
+
+async def test_what_came_before_a_fault_still_reaches_the_machine(autojump_clock, group, network):
+    item = Writer.of(circle(), "dave").add()
+    desk = Desk(Player(group, "alice", network))
+    async with linked(desk) as theirs:
+        theirs.send(encode_message(Records((item.raw,), False)))
+        theirs.send(b"\xc1")
+        theirs.send(encode_message(ALIVE))
+        assert await heard(theirs) == [Bye(Fault.MALFORMED.value, ())]
+    assert desk.kinds() == ["LinkUp", "Received", "LinkDown"]
 
 
 async def test_a_mistake_of_ours_on_one_link_leaves_the_others(autojump_clock, group, network):
