@@ -152,16 +152,32 @@ class Database:
 
     def write(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
         """Run a statement that changes something, and give what it returns."""
-        self._check_writable()
+        self.check_writable()
         self._spoiled = True
         rows = self._run(self._writer, sql, bindings)
         self._spoiled = False
         return rows
 
+    def write_many(self, sql: str, rows: Iterable[tuple[Value, ...]]) -> None:
+        """Run a statement that changes something once for each of the rows."""
+        self.check_writable()
+        self._spoiled = True
+        try:
+            self._writer.executemany(sql, rows)
+        except _MEDIUM_ERRORS as error:
+            raise self._failed_with(error) from error
+        self._spoiled = False
+
     def insert(self, sql: str, bindings: tuple[Value, ...] = ()) -> int | None:
         """Put one row in, and give its number; None when it was left out, as `INSERT OR IGNORE` may."""
         self.write(sql, bindings)
         return self._writer.last_insert_rowid() if self._writer.changes() else None
+
+    def check_writable(self) -> None:
+        """For what is to be written later: refuse what `write` would refuse now."""
+        self._refuse_if_failed()
+        assert self._begun, "every write needs an open transaction"
+        assert not self._spoiled, "after a failed write comes rollback"
 
     # --- transactions -------------------------------------------------------------------------------------
 
@@ -238,11 +254,6 @@ class Database:
         if self._failure is not None:
             first = self._failure
             raise type(first)(f"nothing is read or written since {first.detail}", hint=first.hint)
-
-    def _check_writable(self) -> None:
-        self._refuse_if_failed()
-        assert self._begun, "every write needs an open transaction"
-        assert not self._spoiled, "after a failed write comes rollback"
 
     def _count_log_pages(self, connection: apsw.Connection, name: str, pages: int) -> int:
         self._log_pages = pages

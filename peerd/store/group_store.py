@@ -1,24 +1,29 @@
-"""A group's file: `ActStore` on SQLite. Its transactions are those of the group's runner."""
+"""A group's file: `ActStore` and `RecordSet` on SQLite. Its transactions are those of the group's runner."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from peerd.store.database import Database, Row, check_number
+from peerd.store.database import Database, Row, Value, check_number
 from peerd.store.migrations import GROUP_SCHEMA
+from peerd.store.record_store import RecordStore
 from peerd.store.settings import read_setting, write_setting
 from protocol.authority.act_set import LoggedEvent, element_fits, event_fits
 from protocol.limits import EVENTS_KEPT_MAX, EVENTS_PAGE_MAX
 
+_INSERT_EVENT = "INSERT INTO events (number, at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?, ?)"
 
-class GroupStore:
-    """The acts, settings and event log of one group. Raises what `Database` raises."""
+
+class GroupStore(RecordStore):
+    """The acts, settings, event log and records of one group. Raises what `Database` raises."""
 
     def __init__(self, path: Path, *, make: bool = True, vfs: str | None = None) -> None:
         """Open the group's file; where there is none, make it, or refuse if it must be there."""
-        self._database = Database(path, GROUP_SCHEMA, make=make, vfs=vfs)
-        self._noted = 0  # the number of the last event of the open transaction
+        super().__init__(Database(path, GROUP_SCHEMA, make=make, vfs=vfs))
+        # The events of the open transaction, of which the last has the number `_noted`.
+        self._events: list[tuple[Value, ...]] = []
+        self._noted = self.last_event()
 
     @property
     def failed(self) -> bool:
@@ -75,13 +80,10 @@ class GroupStore:
     def note(self, kind: str, at_ms: int, facts: bytes) -> int:
         """See `ActSet`."""
         assert event_fits(kind, at_ms, facts)
-        number = self._database.insert(
-            "INSERT INTO events (at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?)",
-            (at_ms, kind, facts, _event_check(at_ms, kind, facts)),
-        )
-        assert number is not None
-        self._noted = number
-        return number
+        self._database.check_writable()
+        self._noted += 1
+        self._events.append((self._noted, at_ms, kind, facts, _event_check(at_ms, kind, facts)))
+        return self._noted
 
     def events_after(self, number: int, limit: int) -> list[LoggedEvent]:
         """See `ActStore`."""
@@ -106,16 +108,24 @@ class GroupStore:
     def begin(self) -> None:
         """See `ActStore`."""
         self._database.begin()
-        self._noted = 0
+        self._begin_records()
 
     def commit(self) -> None:
         """See `ActStore`."""
-        if self._noted > EVENTS_KEPT_MAX:
-            self._database.write("DELETE FROM events WHERE number <= ?", (self._noted - EVENTS_KEPT_MAX,))
+        self._write_records()
+        if self._events:
+            self._database.write_many(_INSERT_EVENT, self._events)
+            if self._noted > EVENTS_KEPT_MAX:
+                self._database.write("DELETE FROM events WHERE number <= ?", (self._noted - EVENTS_KEPT_MAX,))
         self._database.commit()
+        self._records_committed()
+        self._events.clear()
 
     def rollback(self) -> None:
         """See `ActStore`."""
+        self._noted -= len(self._events)
+        self._events.clear()
+        self._take_back_records()
         self._database.rollback()
 
     def close(self) -> None:

@@ -54,6 +54,85 @@ GROUP_SCHEMA = Schema(
             check_number INTEGER NOT NULL
         ) STRICT;
         """,
+        # Rows come in the order of `arrival`, so that a batch of new records touches few pages; what must be
+        # found in another order is found by few and narrow indexes, since each costs a page for each record.
+        # `id_key`, `cred_key` and `names_key` are the first 8 bytes of what is beside them.
+        """
+        CREATE TABLE versions (
+            arrival INTEGER PRIMARY KEY,
+            id_key INTEGER NOT NULL,
+            id BLOB NOT NULL,
+            record_id BLOB NOT NULL,
+            creator BLOB NOT NULL,
+            author BLOB NOT NULL,
+            cred_key INTEGER NOT NULL,
+            cred BLOB NOT NULL,
+            durable INTEGER NOT NULL,
+            hlc INTEGER NOT NULL,
+            state INTEGER NOT NULL, -- 1 kept, 2 aside
+            at_ms INTEGER NOT NULL, -- aside since
+            names_key INTEGER,
+            names BLOB, -- the hash of its body, until that is released
+            size INTEGER NOT NULL,
+            body INTEGER, -- the number under which that is here
+            raw BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX versions_by_id ON versions (id_key);
+        CREATE INDEX versions_by_record ON versions (record_id);
+        CREATE INDEX versions_by_cred ON versions (cred_key);
+        CREATE INDEX versions_by_age ON versions (durable, hlc, id) WHERE state = 1;
+        CREATE INDEX versions_aside ON versions (at_ms, id) WHERE state = 2;
+        CREATE INDEX versions_by_body ON versions (names_key) WHERE names_key IS NOT NULL;
+        CREATE TABLE bodies (
+            number INTEGER PRIMARY KEY,
+            hash BLOB NOT NULL,
+            data BLOB NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE creators (
+            creator BLOB PRIMARY KEY,
+            prefix BLOB NOT NULL, -- of all their record ids, the first bit clear
+            ids INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE refreshes (
+            record_id BLOB PRIMARY KEY,
+            life_s INTEGER NOT NULL,
+            check_number INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE shown (
+            arrival INTEGER PRIMARY KEY, -- of the version that is shown
+            record_id BLOB NOT NULL,
+            version_id BLOB NOT NULL,
+            type TEXT NOT NULL,
+            creator BLOB NOT NULL,
+            author BLOB NOT NULL,
+            created INTEGER NOT NULL, -- milliseconds UTC
+            modified INTEGER NOT NULL, -- milliseconds UTC
+            hlc INTEGER NOT NULL,
+            expires INTEGER, -- seconds UTC
+            version INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            lacking BLOB, -- the hash of its body while that is not here
+            check_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX shown_by_type ON shown (type);
+        CREATE INDEX shown_by_end ON shown (expires) WHERE expires IS NOT NULL;
+        CREATE INDEX shown_lacking ON shown (lacking) WHERE lacking IS NOT NULL;
+        CREATE TABLE attributes (
+            arrival INTEGER NOT NULL, -- of the version that is shown
+            position INTEGER NOT NULL, -- in its header
+            name TEXT NOT NULL,
+            kind INTEGER NOT NULL,
+            number INTEGER, -- of an integer or a date
+            text TEXT, -- of a string
+            PRIMARY KEY (arrival, position)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX attributes_by_number ON attributes (name, number) WHERE number IS NOT NULL;
+        CREATE INDEX attributes_by_text ON attributes (name, text) WHERE text IS NOT NULL;
+        """,
     ),
     way_back="stop peerd, move the file away, and join the group again: its members still have what it held",
 )

@@ -139,7 +139,11 @@ CLOCK = "peerd/clock.py"
 # Sources whose tests are not at the mirrored path, and where they are.
 TESTED_ELSEWHERE: dict[str, str] = {
     "protocol/authority/memory.py": "tests/contract/test_memory.py",
+    "protocol/records/memory.py": "tests/contract/test_memory.py",
     "peerd/store/group_store.py": "tests/contract/test_sqlite.py",
+    "peerd/store/record_buffer.py": "tests/contract/test_sqlite.py",
+    "peerd/store/record_rows.py": "tests/contract/test_sqlite.py",
+    "peerd/store/record_store.py": "tests/contract/test_sqlite.py",
     "peerd/demo/nodes.py": "tests/system/test_nodes.py",
     "peerd/demo/story.py": "tests/system/test_demo.py",
 }
@@ -154,6 +158,7 @@ UNTESTED: dict[str, str] = {
     "peerd/transport/limits.py": "constants; whoever uses one tests it",
     "peerd/control/limits.py": "constants; whoever uses one tests it",
     "protocol/authority/act_set.py": "a port; its implementations are tested by one contract",
+    "protocol/records/record_set.py": "a port; its implementations are tested by one contract",
     "peerd/control/operations.py": "a port; its implementation is tested with groups",
     "peerd/__main__.py": "one line; the system tests start it",
 }
