@@ -53,11 +53,10 @@ class Data:
         self.records.load(store)
         self.refreshing.load(store)
 
-    def begin(self, now: Moment, store: Store) -> None:
+    def begin(self, now: Moment) -> None:
         """Let time go on."""
         if self._is_alone():
             self.time.on_alone(now)
-        self.time.save(now, store)
 
     def _is_alone(self) -> bool:
         """Whether there is no other member."""

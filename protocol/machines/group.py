@@ -34,7 +34,6 @@ from protocol.ids import split_ids
 from protocol.machines import flood
 from protocol.machines.bodies import Bodies
 from protocol.machines.data import Data
-from protocol.machines.data_ids import DataIds
 from protocol.machines.dialling import Dialling
 from protocol.machines.directory import Directory
 from protocol.machines.events import (
@@ -111,7 +110,7 @@ class GroupMachine:
         self.dialling = Dialling(rng)
         self.issuing = Issuing(own, rng)
         self._rng = rng
-        self.synchronize = Synchronize(self.members.ids, DataIds(), rng)
+        self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
 
     def load(self, now: Moment, store: Store) -> None:
@@ -120,22 +119,27 @@ class GroupMachine:
         self.data.load(now, store)
         self.directory.load(store)
         self.dialling.load(store)
-        self.synchronize = Synchronize(self.members.ids, DataIds(), self._rng)
+        self.synchronize = Synchronize(self.members.ids, self.data.ids, self._rng)
+        self._let_time_go_on(now)
         self._own_grant = self.members.own_grant(now.utc_s)
 
     def handle(self, event: Input, now: Moment, store: Store) -> list[Output]:
         """Apply one event. Raises: RuleError for a command that the rules refuse, with nothing changed."""
         outputs: list[Output] = []
-        self.data.begin(now, store)
-        self.synchronize.settle(self.data.time.horizon_s(now), now)
+        self._let_time_go_on(now)
         try:
             self._dispatch(event, now, store, outputs)
         except RemoteProtocolError as error:
             assert isinstance(event, Received), event
             outputs += self._end(event.link, error.fault.value, now, store)
         self._settle(now, store, outputs)
+        self.links.note_settled(self.data.ids.revision, now)
         self.links.note_said(outputs, now)
         return outputs
+
+    def _let_time_go_on(self, now: Moment) -> None:
+        self.data.begin(now)
+        self.synchronize.settle(self.data.time.horizon_s(now), now)
 
     def _dispatch(self, event: Input, now: Moment, store: Store, outputs: list[Output]) -> None:
         match event:
@@ -267,7 +271,9 @@ class GroupMachine:
             case Records(ask=ask):
                 records = self.data.take(event.records, now, store)
                 self._absorb_records(records, link.id, now, store, outputs, ask=ask)
-                outputs += flood.acknowledge(records.durable, link.id) if ask else []
+                if ask:
+                    whole = flood.whole(event.records, records.durable, records.bodies)
+                    outputs += flood.acknowledge(whole, link.id)
             case Got(ids=ids):
                 outputs += self.replicas.on_durable(link.node_id, split_ids(ids))
             case WantBody():
@@ -452,7 +458,10 @@ class GroupMachine:
         return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
 
     def _settle(self, now: Moment, store: Store, outputs: list[Output]) -> None:
-        """What every event may have changed: our credential, our neighbors' membership, whom to call."""
+        """What every event may have changed: the time, our credential, our neighbors' membership, whom to
+        call.
+        """
+        self.data.time.save(now, store)
         grant = self.members.own_grant(now.utc_s)
         if grant is not self._own_grant and (
             grant is None or self._own_grant is None or grant.act_id != self._own_grant.act_id
