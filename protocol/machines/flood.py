@@ -63,6 +63,14 @@ def _flooded(item: RecordItem) -> RecordItem:
     return RecordItem(item.header)
 
 
+def whole(
+    items: Iterable[RecordItem], durable: Iterable[bytes], lacking: Iterable[tuple[bytes, int]]
+) -> list[bytes]:
+    """The ids of those `items` that are durable here, and whose bodies (hash, size) are not lacking."""
+    ids, hashes = set(durable), {body_hash for body_hash, _ in lacking}
+    return [one.header.id for one in items if one.header.id in ids and one.header.body_hash not in hashes]
+
+
 def acknowledge(ids: Sequence[bytes], link: LinkId) -> list[Send]:
     """Say that these versions are durable here, bodies and all; an output of the event that made them so, or
     of a later one.

@@ -104,6 +104,7 @@ class Links:
         self._links: dict[LinkId, Link] = {}
         self._recheck_ms = 0
         self._quiet_ms = 0
+        self._revision = 0
 
     def __iter__(self) -> Iterator[Link]:
         """All neighbors, oldest link first."""
@@ -179,9 +180,20 @@ class Links:
         are told its digest.
         """
         self._recheck_ms = min(self._recheck_ms, now.mono_ms)
+        self._note_untold(now)
+
+    def _note_untold(self, now: Moment) -> None:
         self._quiet_ms = now.mono_ms + SUMMARY_QUIET_MS
         for link in self._links.values():
             link.untold = True
+
+    def note_settled(self, revision: int, now: Moment) -> None:
+        """The settled part of our DATA is at this revision; to be told with every event. A new one is told to
+        the neighbors as a change of AUTH is.
+        """
+        if revision != self._revision:
+            self._revision = revision
+            self._note_untold(now)
 
     def referrals(self) -> tuple[str, ...]:
         """At most 8 addresses under which live neighbors can be reached."""
