@@ -290,6 +290,7 @@ class GroupMachine:
 
     def _on_summary(self, link: Link, message: Open | KeepAlive, first: bool, now: Moment) -> list[Output]:
         self.data.time.on_clock(link.id, message.time, now)
+        self._let_time_go_on(now)
         outputs = self.synchronize.on_summary(link, Summary.told_by(message), first, now)
         if self.synchronize.in_step(link):
             self.data.time.synced = True
