@@ -199,8 +199,12 @@ def sign_header(
     body_hash: bytes | None = None,
     size: int = 0,
 ) -> Header:
-    """Make a version by the author `key`; `attributes` are canonical, and `size` is 0 without a body."""
+    """Make a version by the author `key`; `attributes` are canonical, `size` is 0 without a body. A counter
+    that has come to its end stays there.
+    """
     assert (body_hash is None) == (size == 0)
+    # Guards: whoever writes the largest counter would leave others with no next one.
+    version = min(version, VERSION_MAX)
     fields: dict[str, Any] = {
         "v": RECORD_VERSION,
         "gid": gid,

@@ -38,6 +38,7 @@ from protocol.records.attributes import (
 )
 from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN
 from protocol.records.record import (
+    VERSION_MAX,
     Header,
     RecordItem,
     body_hash_of,
@@ -160,7 +161,11 @@ class Writer:
         """The version after `item`, by this writer; what is None stays as it is."""
         before = item.header
         hlc = self.tick(before.hlc)
-        content = content_of(before) | {"version": before.version + 1, "deleted": None, "ext": None}
+        content = content_of(before) | {
+            "version": min(before.version + 1, VERSION_MAX),
+            "deleted": None,
+            "ext": None,
+        }
         if attributes is not None:
             content["attributes"] = attribute_lists(canonical_attributes(attributes)) or None
         if life_s is not None:
@@ -176,7 +181,7 @@ class Writer:
         before = item.header
         hlc = self.tick(before.hlc)
         content = content_of(before) | {
-            "version": before.version + 1,
+            "version": min(before.version + 1, VERSION_MAX),
             "expires": None if before.expires is None else max(before.expires, hlc_s(hlc) + 1),
             "deleted": True,
             "attributes": None,

@@ -122,6 +122,16 @@ def test_deletion_is_read_back_as_it_was_signed():
     assert content_of(header)["deleted"] is True
 
 
+@pytest.mark.parametrize("version", [VERSION_MAX - 1, VERSION_MAX, VERSION_MAX + 1])
+def test_counter_stays_at_its_end(version):
+    header = sign_header(
+        DAVE, gid=GID, record_id=fields()["record"], type="note", creator=PID, cred=b"c" * 32,
+        created=0, hlc=0, version=version, expires=1,
+    )  # fmt: skip
+    assert header.version == min(version, VERSION_MAX)
+    assert decode_untrusted_header(header.raw) == header
+
+
 def test_every_field_is_told():
     header = good()
     assert (header.gid, header.type, header.creator, header.author) == (GID, "note", PID, PID)
