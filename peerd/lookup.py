@@ -40,6 +40,11 @@ def find_meant(text: str, meanings: Mapping[str, T]) -> T | None:
     return meanings[fitting[0]] if fitting else None
 
 
+def all_meant(text: str, meanings: Mapping[str, T]) -> list[T]:
+    """What every name means that `text` may mean: for questions to which several make one answer."""
+    return list(dict.fromkeys(meaning for name, meaning in meanings.items() if _fits(text, name)))
+
+
 def _fits(text: str, name: str) -> bool:
     # Guards: neither reading goes before the other, so that nobody can take over the beginning of somebody
     # else's name by choosing it as a classifier.

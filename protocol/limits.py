@@ -144,9 +144,10 @@ EVENT_KIND_CHARACTERS_MAX = 64
 EVENT_FACTS_BYTES_MAX = 8 * 1024
 STORE_BUSY_MS_MAX = 2_000  # somebody who looks into the file with another program is waited for this long
 STORE_WAL_PAGES_MAX = (
-    1_000  # of 4 KiB in the log; beyond it they are moved into the database, as by SQLite itself
+    4_000  # of 4 KiB in the log; beyond it they are moved into the database, each once: many come again
 )
 STORE_WAL_BYTES_MAX = 16 * 1024 * 1024  # a log that a long reader let grow is cut back to this
+STORE_CACHE_KIB = 16 * 1024  # of pages in memory: the indexes to which 100,000 records are added
 
 # --- records (design section 6; protocol-study 4.2) ---------------------------------------------------------
 HEADER_BYTES_MAX = 8 * 1024  # attributes, and what surrounds them
@@ -175,6 +176,7 @@ QUOTA_BYTES = 256 * 1024 * 1024
 SETTLED_S = 15  # what is younger may still be under way, and does not count for the digest
 MARK_S = 16  # the digest covers records up to a multiple of this
 CLOCK_DIFFERENCE_MS_MAX = 5 * 60 * 1000
+ALONE_STEADY_MS = 3_600_000  # how long a sole member's clock must go on evenly to be believed: arbitrary
 FLOOR_SAVED_MS = 60_000  # how far group time may run ahead of what is written down
 HORIZON_STEP_S = 3600
 RECORDS_HELD_S_MAX = 60
@@ -184,6 +186,8 @@ REFRESHED_MAX = 1024  # records of one group that one daemon refreshes: arbitrar
 ASIDE_TRIM_MS = 60_000
 RECORDS_COLLECT_MS = 3_600_000  # between two looks for headers whose time is over
 RECORDS_SETTLED_MAX = 128  # judged again by one event after a revocation: about 20 ms
+EXPORT_PAGE_ITEMS_MAX = 256  # read, or taken in, as one
+EXPORT_PAGE_BYTES = 256 * 1024  # beyond which a page is full
 EXPORT_CHUNK_BYTES_MAX = BODY_BYTES_MAX + HEADER_BYTES_MAX + 64  # a version with its data, as exported
 
 # --- searching records --------------------------------------------------------------------------------------

@@ -176,8 +176,8 @@ class Group(Reply, frozen=True, kw_only=True):
     `group` is its full name and `peer_name` the identity it is open under. `joining`: the group's genesis has
     not arrived, so `gid` is `null`. `credential` is what we go by; `null` while it is awaited or when it has
     expired. `only`: links to `addresses` alone. `acts` and `digest` describe the replicated set of acts:
-    equal on two nodes when they hold the same. `records` are those that can be read here now;
-    `synchronizing` is `null` when nothing is being caught up with.
+    equal on two nodes when they hold the same. `records` counts the versions of records held, deleted ones
+    and peerd's own among them; `synchronizing` is `null` when nothing is being caught up with.
     """
 
     group: str

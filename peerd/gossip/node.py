@@ -11,6 +11,7 @@ from peerd.clock import Clock
 from peerd.errors import StoreError
 from peerd.gossip.neighbors import DialOut, Neighbors
 from peerd.gossip.offload import Offload
+from peerd.gossip.replication import Replication
 from peerd.gossip.runner import GroupRunner
 from peerd.transport.frames import FrameChannel
 from peerd.transport.slots import Slot
@@ -19,7 +20,7 @@ from protocol.authority.bundle import Bundle
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import AUTHORITY_BYTES
 from protocol.machines.connect import Established
-from protocol.machines.events import Adopt, Notice, Output, Stop
+from protocol.machines.events import Adopt, Notice, Output, Replicated, Stop
 from protocol.machines.group import GroupMachine
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class GroupNode:
         self.machine = machine
         self.store = store
         self.runner = GroupRunner(machine, store, clock=clock, offload=offload, perform=self._perform)
+        self.replication = Replication(machine.replicas.count)
         self.port = GroupPort(machine, store, self.runner)
         self._neighbors = Neighbors(
             self.port,
@@ -134,3 +136,5 @@ class GroupNode:
         for output in outputs:
             if isinstance(output, Notice):
                 self._tell(output)
+            elif isinstance(output, Replicated):
+                self.replication.grown()

@@ -12,9 +12,11 @@ from peerd.control import schema
 from peerd.control.schema import time_at_ms
 from peerd.groups.credential_cases import CredentialCases
 from peerd.groups.event_log import GroupEvents
+from peerd.groups.export import ExportCases
 from peerd.groups.group_cases import GroupCases
 from peerd.groups.identity_cases import IdentityCases
 from peerd.groups.member_cases import MemberCases
+from peerd.groups.record_cases import RecordCases
 from peerd.groups.registry import Registry
 from peerd.groups.summary import Summaries
 from peerd.paths import Home
@@ -22,11 +24,11 @@ from peerd.store.database import sqlite_version
 from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
-API_EXTENSIONS: tuple[str, ...] = ()
+API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export")
 _CURSOR_NAME_BYTES = 8  # of a node id: enough to tell the logs of one node apart in a cursor
 
 
-class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
+class Service(IdentityCases, GroupCases, CredentialCases, MemberCases, RecordCases, ExportCases):
     """Everything that a caller can ask of this daemon; see `peerd.control.operations.Operations`."""
 
     def __init__(self, registry: Registry, home: Home) -> None:
@@ -36,6 +38,8 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases):
         GroupCases.__init__(self, registry, self._summaries)
         CredentialCases.__init__(self, registry)
         MemberCases.__init__(self, registry)
+        RecordCases.__init__(self, registry)
+        ExportCases.__init__(self, registry)
         self._home = home
         self._started_ms = registry.environment.clock.moment().utc_ms
         self._events = GroupEvents(self._stores)
@@ -120,6 +124,7 @@ def _metrics(groups: Sequence[schema.Group]) -> bytes:
             ("neighbors", "Live links of the group"),
             ("members", "Members whose credential is valid now"),
             ("acts", "Acts in the replicated set"),
+            ("records", "Versions of records in the replicated set"),
             (
                 "credential_end_seconds",
                 "When our own credential ends, in seconds since 1970 UTC; 0 without one",
@@ -135,5 +140,6 @@ def _metrics(groups: Sequence[schema.Group]) -> bytes:
         gauges["neighbors"].labels(group.group).set(len(group.neighbors))
         gauges["members"].labels(group.group).set(group.members)
         gauges["acts"].labels(group.group).set(group.acts)
+        gauges["records"].labels(group.group).set(group.records)
         gauges["credential_end_seconds"].labels(group.group).set(end)
     return generate_latest(registry)

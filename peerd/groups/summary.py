@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from shlex import quote
 from typing import TypeVar
@@ -16,6 +16,7 @@ from peerd.groups.rendering import neighbor, own_credential
 from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.machines.events import DialOutcome
+from protocol.machines.partners import Progress
 from protocol.peer_time import Moment
 
 T = TypeVar("T")
@@ -112,8 +113,8 @@ class Summaries:
             members=view.members_at(now.utc_s),
             acts=len(view),
             digest=digest.hex(),
-            records=0,
-            synchronizing=None,
+            records=len(machine.data.ids),
+            synchronizing=_progress(machine.synchronize.progress()),
             credential=own_credential(machine, name, now.utc_s),
         )
 
@@ -131,6 +132,16 @@ class Summaries:
             *_link_findings(opened, name),
             *_set_findings(opened, name),
         ]
+
+
+def _progress(sessions: Sequence[Progress]) -> schema.Progress | None:
+    """What all sessions together bring at this moment; neighbors may bring the same things."""
+    if not sessions:
+        return None
+    return schema.Progress(
+        received=sum(session.received for session in sessions),
+        expected=sum(session.expected for session in sessions),
+    )
 
 
 def _reading(read: Callable[[OpenGroup], T], opened: OpenGroup, _: ActSet) -> T:

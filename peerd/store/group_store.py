@@ -7,10 +7,12 @@ from pathlib import Path
 
 from peerd.store.database import Database, Row, Value, check_number
 from peerd.store.migrations import GROUP_SCHEMA
+from peerd.store.record_search import Page, search_records
 from peerd.store.record_store import RecordStore
 from peerd.store.settings import read_setting, write_setting
 from protocol.authority.act_set import LoggedEvent, element_fits, event_fits
 from protocol.limits import EVENTS_KEPT_MAX, EVENTS_PAGE_MAX
+from protocol.records.search import Query
 
 _INSERT_EVENT = "INSERT INTO events (number, at_ms, kind, facts, check_number) VALUES (?, ?, ?, ?, ?)"
 
@@ -102,6 +104,14 @@ class GroupStore(RecordStore):
     def first_event(self) -> int:
         """See `ActStore`."""
         return self._number("SELECT coalesce(min(number), 1) FROM events")
+
+    # --- searching ----------------------------------------------------------------------------------------
+
+    def search(self, query: Query, *, now_s: int, page: int, cursor: str | None = None) -> Page:
+        """One page of what a query finds among committed records; see `search_records`. It may be called
+        beside anything else, from a thread of its own.
+        """
+        return search_records(self._database, query, now_s=now_s, page=page, cursor=cursor)
 
     # --- transactions -------------------------------------------------------------------------------------
 
