@@ -14,7 +14,7 @@ from protocol.authority.view import Hit, View
 from protocol.limits import CONTACT_BYTES_MAX, EXPIRING_LIFE_S_MAX
 from protocol.peer_time import HLC_MAX, Window, hlc_at
 from protocol.records import admission
-from protocol.records.admission import RECORD_RULES, Valid, Void, judge
+from protocol.records.admission import RECORD_RULES, Case, Valid, Void, judge
 from protocol.records.record import Header
 from protocol.records.reserved import CONTACT_TYPE, EMPTY_MANIFEST
 from tests.protocol.records.bad_records import BAD, HLC, LATER, alice, dave, erin, until
@@ -166,6 +166,41 @@ def test_other_reserved_types_have_no_rules_of_their_own(record_type, group):
 
 def test_unknown_fields_and_ext_are_carried(group):
     assert accepted(dave(group).add(ext={"a": 1}, later=[1]).header, group)
+
+
+LIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "gid": st.just(bytes(32)),
+        "record": st.sampled_from([bytes(16), b"\xff" * 16]),
+        "type": st.sampled_from(["task", CONTACT_TYPE, "peerd.later"]),
+        "creator": st.just(Writer.of(circle(), "erin").pid),
+        "cred": st.sampled_from([Writer.of(circle(), "erin").cred, circle().genesis.id, b"x" * 32]),
+        "created": st.sampled_from([0, HLC, HLC_MAX]),
+        "hlc": st.sampled_from([0, HLC, HLC_MAX]),
+        "version": st.integers(1, 2**53),
+        "expires": st.none() | st.sampled_from([0, LATER, LATER + 1, LATER + EXPIRING_LIFE_S_MAX + 1]),
+        "deleted": st.just(True),
+        "attributes": st.just([["a", 1, 0]]),
+    },
+)
+
+
+@given(
+    LIES,
+    st.sampled_from(["dave", "alice"]),
+    st.none() | st.just(DAY),
+    st.sampled_from([b"", b"x", b"x" * 3000]),
+)
+def test_any_header_has_one_verdict(lies, author, life_s, body):
+    """The first rule that it breaks; if it breaks none, it counts, or waits for its grant."""
+    header = Writer.of(circle(), author).add(body=body, life_s=life_s, **lies).header
+    view = circle().view
+    case = Case(header, view.gid, view.admitted(header.cred))
+    broken = [rule.__name__ for rule in RECORD_RULES if rule(case) is not None]
+    good = Valid() if case.cred else Deferred((header.cred,))
+    assert judge(header, view) == (Invalid(broken[0]) if broken else good)
+    assert all(rule(case) in (None, rule.__name__) for rule in RECORD_RULES)
 
 
 # --- what must wait ---------------------------------------------------------------------------------------
