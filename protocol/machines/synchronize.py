@@ -388,7 +388,10 @@ class Synchronize:
             track.differs_since_ms = None
         if not session.cut and session.namespace is Namespace.EXPIRING and not partner.comparable:
             track.agrees = True
-        outputs = [] if following is None else self._go_on(partner, following, now)
+        outputs: list[Output] = []
+        if following is not None:
+            anew = Subject.of(following) is not Subject.of(session.namespace)
+            outputs = (self._begin if anew else self._go_on)(partner, following, now)
         return outputs + self._begin_waiting(now)
 
 
