@@ -65,6 +65,7 @@ _TOKEN = re.compile(
     re.ASCII | re.DOTALL | re.VERBOSE,
 )
 _SPACE = re.compile(r"[ \t\r\n]*")
+_WORD = re.compile(r"[^ \t\r\n]+")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # What no attribute holds (see `attributes`), and what a person cannot have meant.
 _UNFIT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -377,10 +378,13 @@ class _Parser:
         self._refuse_at(token, f"expected {expected}, but there {found}")
 
     def _refuse_unread(self, at: int) -> NoReturn:
-        if self._text[at] in "\"'":
+        first = self._text[at]
+        if first in "\"'":
             reason = "this quote is never closed"
+        elif not first.isprintable():
+            reason = f"the character U+{ord(first):04X} stands outside of quotes"
         else:
-            word = re.compile(r"\S+").match(self._text, at)
+            word = _WORD.match(self._text, at)
             assert word is not None
             reason = f"{_shown(word.group())} is no number, no name, no text in quotes and no operator"
         raise invalid_search(f"at character {at + 1}: {reason}")
