@@ -10,51 +10,70 @@ stack", 1983).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from protocol.authority.bodies import Kind
-from protocol.authority.grants import Grant
-from protocol.authority.root import Root
+from protocol.authority.acts import Act
+from protocol.authority.admission import Admitted
 
 Heads = dict[bytes, list["Node"]]
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """One admitted act. `effective` is None until it has been decided for the first time.
 
     `target` is whom its `keep` speaks of: the key that a revocation removes, the subject of a GRANT, the
     author of anything else. `heads` are the acts of the target that `keep` names and that have arrived, by
-    chain.
+    chain. `named` is what a GRANT adopts, or what an ANNUL takes back; `citing` lists the acts whose `cred`
+    this is. Of a GRANT, `standing` are the revocations that hit it, None while it is void, as it was `told`.
     """
 
-    id: bytes
-    author: bytes
-    chain: bytes
-    seq: int
-    level: int
-    hlc: int
-    kind: int
-    prev: Node | None
-    cred: Node | None
-    target: bytes
-    grant: Grant | None = None
-    root: Root | None = None
-    signers: tuple[bytes, ...] = ()
-    until: int | None = None
-    named: tuple[bytes, ...] = ()  # a GRANT's `adopts`, the act that an ANNUL takes back
-    despite: tuple[bytes, ...] = ()
-    heads: Heads | None = None
-    citing: list[Node] | None = None
-    back: Node = field(init=False)
-    effective: bool | None = None
-    excuses: dict[bytes, int] | None = None
-    standing: tuple[bytes, ...] | None = None
-    told: bool = False
+    __slots__ = (
+        "admitted",
+        "author",
+        "back",
+        "chain",
+        "citing",
+        "cred",
+        "despite",
+        "effective",
+        "excuses",
+        "grant",
+        "heads",
+        "id",
+        "kind",
+        "level",
+        "named",
+        "prev",
+        "seq",
+        "signers",
+        "standing",
+        "target",
+        "told",
+        "until",
+    )
 
-    def __post_init__(self) -> None:
-        """Tie the far link."""
-        prev = self.prev
+    def __init__(self, act: Act, admitted: Admitted, prev: Node | None, cred: Node | None) -> None:
+        """Tie an act to those before and above it; what its body says is for others to read."""
+        place = act.place
+        self.id = act.id
+        self.author = self.target = place.author
+        self.chain = place.chain
+        self.seq = place.seq
+        self.level = place.level
+        self.kind = act.kind
+        self.prev = prev
+        self.cred = cred
+        self.admitted = admitted
+        self.grant = admitted.grant
+        self.signers = act.signers
+        self.until: int | None = None
+        self.named: tuple[bytes, ...] = ()
+        self.despite: tuple[bytes, ...] = ()
+        self.heads: Heads | None = None
+        self.citing: list[Node] | None = None
+        self.effective: bool | None = None
+        self.excuses: dict[bytes, int] | None = None
+        self.standing: tuple[bytes, ...] | None = None
+        self.told = False
         if prev is None:
             self.back = self
         elif prev.seq - prev.back.seq == prev.back.seq - prev.back.back.seq:
@@ -70,11 +89,6 @@ class Node:
             self.heads = {}
         self.heads.setdefault(head.chain, []).append(head)
         return True
-
-    @property
-    def revokes(self) -> bool:
-        """Whether it takes grants of a larger level from somebody."""
-        return self.kind in (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY)
 
 
 def at_seq(node: Node, seq: int) -> Node:

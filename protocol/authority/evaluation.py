@@ -28,6 +28,10 @@ from protocol.authority.rotation import RootLine
 from protocol.limits import LEVEL_ROOT
 from protocol.peer_time import hlc_s
 
+# As plain numbers: they are compared once or more for each act.
+_ROTATE_ROOT, _ANNUL, _RESIGN = int(Kind.ROTATE_ROOT), int(Kind.ANNUL), int(Kind.RESIGN)
+_REMOVALS = frozenset({int(Kind.REVOKE_CREDENTIAL), int(Kind.REVOKE_KEY), _RESIGN})
+
 
 @dataclass(slots=True)
 class _Due:
@@ -60,9 +64,9 @@ class Evaluation:
         self._taken_back = False
 
     def add(self, act: Act, admitted: Admitted) -> Node:
-        """Take in an act that is not there yet; it is decided when it is next asked for."""
+        """Take in an act that is not there yet; it is decided when the next question comes."""
         node, namers = self.linked.add(act, admitted)
-        if node.kind == Kind.ROTATE_ROOT:
+        if node.kind == _ROTATE_ROOT:
             self._rotated = True
         else:
             self._look_at(node)
@@ -95,20 +99,25 @@ class Evaluation:
         due = self._due.get(node.level)
         if due is None:
             due = self._due[node.level] = _Due()
-        (due.resigns if node.kind == Kind.RESIGN else due.others)[node] = None
+        if node.kind == _RESIGN:
+            due.resigns[node] = None
+        else:
+            due.others[node] = None
 
     def _look_under(self, grant: Node, removal: Node | None = None) -> None:
         """The acts that cite a grant, or one that it adopts; after a RESIGN not the others of its level,
         which ignore it and have been decided.
         """
-        for one in (grant, *self.linked.adopted(grant)):
+        for one in (grant, *self.linked.adopted(grant)) if grant.named else (grant,):
             for node in one.citing or ():
-                if removal is None or node.level > removal.level or node.kind != Kind.RESIGN:
+                if node.effective is None:
+                    continue  # new, and so to be decided anyway
+                if removal is None or node.level > removal.level or node.kind != _RESIGN:
                     self._look_at(node)
 
     def _keeps_more(self, namer: Node) -> None:
         """A head that an act names has arrived."""
-        if namer.kind == Kind.ROTATE_ROOT:
+        if namer.kind == _ROTATE_ROOT:
             self._rotated = True
         elif namer.grant is not None:
             self._look_under(namer)
@@ -146,7 +155,7 @@ class Evaluation:
         for rotation in self.linked.rotations:
             self._note(rotation, rotation in self.root.versions)
             for node in rotation.citing or ():
-                if node.kind != Kind.ROTATE_ROOT:
+                if node.kind != _ROTATE_ROOT:
                     self._look_at(node)
 
     # --- deciding -------------------------------------------------------------------------------------------
@@ -162,7 +171,7 @@ class Evaluation:
             self._excuse(node)
         elif node.kind in _REMOVALS:
             self._cut(node)
-        elif node.kind == Kind.ANNUL:
+        elif node.kind == _ANNUL:
             target = self.linked.nodes.get(node.named[0])
             if target is not None and target.level > node.level:
                 self._look_at(target)
@@ -201,7 +210,7 @@ class Evaluation:
             return False
         if grant.target not in self.linked.removals:
             return True
-        return self.cuts.on_grant(grant, resigning=act.kind == Kind.RESIGN).keep(act)
+        return self.cuts.on_grant(grant, resigning=act.kind == _RESIGN).keep(act)
 
     # --- what comes of it -----------------------------------------------------------------------------------
 
@@ -219,6 +228,8 @@ class Evaluation:
             if standing == before:
                 continue
             self._put(node, live=standing == ())
+            if fresh and not node.named:
+                continue
             for one in (*(() if fresh else (node,)), *self.linked.adopted(node)):
                 if one.told:
                     self.revised[one.id] = None
@@ -238,9 +249,6 @@ class Evaluation:
             del self.live[node.target]
 
 
-_REMOVALS = frozenset({int(Kind.REVOKE_CREDENTIAL), int(Kind.REVOKE_KEY), int(Kind.RESIGN)})
-
-
 def is_annulled(act: Node, annul: Node) -> bool:
     """Whether an ANNUL of an act takes it back (rule 8): it is effective, and strictly senior."""
     return bool(annul.effective) and annul.level < act.level
@@ -252,4 +260,6 @@ def fits_window(act: Node, grant: Node) -> bool:
     """
     assert grant.grant is not None
     window = grant.grant.window
-    return window.holds(hlc_s(act.hlc)) and (act.grant is None or act.grant.window.within(window))
+    return window.holds(hlc_s(act.admitted.place.hlc)) and (
+        act.grant is None or act.grant.window.within(window)
+    )

@@ -48,27 +48,18 @@ class Linked:
         more, now that it has arrived.
         """
         place, nodes = act.place, self.nodes
-        node = Node(
-            id=act.id,
-            author=place.author,
-            chain=place.chain,
-            seq=place.seq,
-            level=place.level,
-            hlc=place.hlc,
-            kind=act.kind,
-            prev=None if place.prev is None else nodes[place.prev],
-            cred=None if place.cred is None else nodes[place.cred],
-            target=place.author,
-            grant=admitted.grant,
-            root=admitted.root,
-        )
+        prev = None if place.prev is None else nodes[place.prev]
+        cred = None if place.cred is None else nodes[place.cred]
+        node = Node(act, admitted, prev, cred)
         nodes[node.id] = node
-        if node.cred is not None:
-            if node.cred.citing is None:
-                node.cred.citing = []
-            node.cred.citing.append(node)
+        if cred is not None:
+            if cred.citing is None:
+                cred.citing = []
+            cred.citing.append(node)
         self._read_body(node, act)
-        return node, [one for one in self._heads_awaited.pop(node.id, ()) if one.add_head(node)]
+        if node.id not in self._heads_awaited:
+            return node, []
+        return node, [one for one in self._heads_awaited.pop(node.id) if one.add_head(node)]
 
     def _read_body(self, node: Node, act: Act) -> None:
         body = act.body
@@ -86,7 +77,6 @@ class Linked:
             node.named = (body.act,)
             self.annuls.setdefault(body.act, []).append(node)
         elif isinstance(body, RotateRootBody):
-            node.signers = act.signers
             self.rotations.append(node)
             self._tie_heads(node, body.keep)
 
@@ -102,6 +92,7 @@ class Linked:
             node.named = tuple(dict.fromkeys(split_ids(body.adopts)))
             for adopted in node.named:
                 self.adopters.setdefault(adopted, []).append(node)
+        if body.keep:
             self._tie_heads(node, body.keep)
 
     def _tie_heads(self, node: Node, keep: bytes) -> None:
@@ -114,7 +105,8 @@ class Linked:
 
     def adopted(self, adopter: Node) -> list[Node]:
         """The grants that have arrived of those that a GRANT adopts and may: its subject's, of its level."""
-        assert adopter.grant is not None
+        if not adopter.named:
+            return []
         found = [self.nodes.get(named) for named in adopter.named]
         return [one for one in found if one is not None and may_adopt(adopter.grant, one.grant)]
 

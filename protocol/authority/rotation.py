@@ -62,7 +62,7 @@ def _is_kept_by(rotation: Node, act: Node) -> bool:
 
 def is_cosigned(rotation: Node) -> bool:
     """Whether the operating set that a rotation replaces agreed to it; genesis replaces none."""
-    replaced = None if rotation.cred is None else rotation.cred.root
+    replaced = None if rotation.cred is None else rotation.cred.admitted.root
     if replaced is None:
         return False
     return sum(pid in replaced.operating for pid in rotation.signers) >= replaced.threshold

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
+from protocol.authority.ancestry import Node
 from protocol.authority.bodies import InviteBody, PropertiesBody, ResignBody, RevokeBody
 from protocol.authority.cuts import Claim, excuses_of, with_own
 from protocol.authority.evaluation import Evaluation
@@ -58,12 +59,12 @@ class View:
     def __init__(self, gid: bytes) -> None:
         """Begin with no act."""
         self.gid = gid
-        self._admitted: dict[bytes, Admitted] = {}
         self._evaluation = Evaluation()
+        self._nodes = self._evaluation.linked.nodes
         self._protected = Protected()
         self._protected_at = 0
         self._pids: dict[str, bytes] = {}
-        self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._heads: dict[tuple[bytes, bytes], Node] = {}
         self._ders: dict[bytes, bytes] = {}
         self._properties: list[tuple[int, bytes, PropertiesBody]] = []
         self._invites: dict[bytes, InviteBody] = {}
@@ -74,36 +75,36 @@ class View:
 
     def admitted(self, act_id: bytes) -> Admitted | None:
         """An admitted act, or None."""
-        return self._admitted.get(act_id)
+        node = self._nodes.get(act_id)
+        return None if node is None else node.admitted
 
     def __len__(self) -> int:
         """How many acts have been admitted."""
-        return len(self._admitted)
+        return len(self._nodes)
 
     def add(self, act: Act, admitted: Admitted) -> None:
         """Take in an act that `admit` found valid; adding one twice changes nothing."""
-        if admitted.id in self._admitted:
+        if admitted.id in self._nodes:
             return
-        self._admitted[admitted.id] = admitted
-        self._evaluation.add(act, admitted)
-        self._latest_hlc = max(self._latest_hlc, admitted.place.hlc)
-        self._note_head(admitted)
+        node = self._evaluation.add(act, admitted)
+        if act.place.hlc > self._latest_hlc:
+            self._latest_hlc = act.place.hlc
+        known = self._heads.get((node.author, node.chain))
+        if known is None or known is node.prev or (node.seq, node.id) > (known.seq, known.id):
+            self._heads[node.author, node.chain] = node
+        if node.grant is None:
+            self._note_body(act)
+        elif len(self._evaluation.linked.grants_to[node.target]) == 1:
+            self._pids[node.grant.key.authority] = node.target
+
+    def _note_body(self, act: Act) -> None:
         body = act.body
-        if admitted.grant is not None:
-            self._pids[admitted.grant.key.authority] = admitted.grant.pid
-        elif isinstance(body, PropertiesBody):
+        if isinstance(body, PropertiesBody):
             self._properties.append((act.place.hlc, act.id, body))
         elif isinstance(body, InviteBody):
             self._invites[act.id] = body
         elif isinstance(body, RevokeBody | ResignBody):
             self._removals[act.id] = body
-
-    def _note_head(self, admitted: Admitted) -> None:
-        place = admitted.place
-        head = Head(admitted.id, place.seq, place.hlc)
-        known = self._heads.get((place.author, place.chain))
-        if known is None or (head.seq, head.id) > (known.seq, known.id):
-            self._heads[place.author, place.chain] = head
 
     def add_der(self, act_id: bytes, element_id: bytes) -> None:
         """Note that the certificate of `act_id` is held under `element_id`."""
@@ -115,7 +116,7 @@ class View:
 
     def act_ids(self) -> tuple[bytes, ...]:
         """The ids of all admitted acts, in the order of their arrival here."""
-        return tuple(self._admitted)
+        return tuple(self._nodes)
 
     @property
     def latest_hlc(self) -> int:
@@ -124,7 +125,8 @@ class View:
 
     def head(self, author: bytes, chain: bytes) -> Head | None:
         """The last act of a chain, effective or not."""
-        return self._heads.get((author, chain))
+        node = self._heads.get((author, chain))
+        return None if node is None else Head(node.id, node.seq, node.admitted.place.hlc)
 
     # --- what is effective ----------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class View:
         return tuple(self._hit(act_id) for act_id in best.standing or ())
 
     def _hit(self, act_id: bytes) -> Hit:
-        return data_rule(act_id, self._admitted[act_id].place.hlc, self._removals[act_id])
+        return data_rule(act_id, self._nodes[act_id].admitted.place.hlc, self._removals[act_id])
 
     @property
     def generation(self) -> int:
@@ -234,7 +236,7 @@ class View:
     def root(self) -> Root | None:
         """The root version that signs now; None before genesis has arrived."""
         last = self._decided.root.last
-        return None if last is None else last.root
+        return None if last is None else last.admitted.root
 
     @property
     def rotations(self) -> tuple[bytes, ...]:
@@ -266,7 +268,7 @@ class View:
         return [
             (act_id, body)
             for act_id, body in self._invites.items()
-            if self.is_effective(act_id) and self.is_live(self._admitted[act_id].place.cred or b"")
+            if self.is_effective(act_id) and self.is_live(self._nodes[act_id].admitted.place.cred or b"")
         ]
 
     def _live(self, pid: bytes) -> dict[bytes, Grant]:
@@ -300,7 +302,7 @@ class View:
 
     def grant_ids(self) -> tuple[bytes, ...]:
         """The ids of all admitted grants."""
-        return tuple(one.id for one in self._admitted.values() if one.grant is not None)
+        return tuple(one.id for one in self._nodes.values() if one.grant is not None)
 
     def members_at(self, at_s: int) -> int:
         """How many keys are members at a second UTC."""
@@ -337,7 +339,7 @@ class View:
         """The grants from the one signed by the root down to `grant`, by `cred`."""
         path = [grant]
         while path[-1].author_level != LEVEL_ROOT:
-            above = self._admitted[path[-1].cred].grant
+            above = self._nodes[path[-1].cred].grant
             assert above is not None
             path.append(above)
         return path[::-1]
