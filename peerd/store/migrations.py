@@ -119,6 +119,10 @@ GROUP_SCHEMA = Schema(
             check_number INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX shown_by_type ON shown (type);
+        -- For searches: by time, since lists are asked for in this order, and by creator.
+        CREATE INDEX shown_by_created ON shown (created);
+        CREATE INDEX shown_by_modified ON shown (modified);
+        CREATE INDEX shown_by_creator ON shown (creator);
         CREATE INDEX shown_by_end ON shown (expires) WHERE expires IS NOT NULL;
         CREATE INDEX shown_lacking ON shown (lacking) WHERE lacking IS NOT NULL;
         CREATE TABLE attributes (

@@ -118,7 +118,7 @@ def statement(
     keys = [key(order, bindings) for order in query.keys]
     conditions = [f"(s.expires IS NULL OR s.expires > {bindings.bind(now_s)})"]
     if start is not None:
-        conditions.insert(0, f"s.record_id IN ({source(start, bindings)})")
+        conditions.insert(0, f"s.arrival IN ({source(start, bindings)})")
     if query.where is not None:
         conditions.append(condition(query.where, bindings))
     record_id = Key("s.record_id", descending=False, plain=True, of_attribute=False)
@@ -142,10 +142,10 @@ def _best_start(connection: apsw.Connection, where: Predicate) -> Predicate | No
     best, fewest = None, _FEW + 1
     for part in _conjuncts(where)[:_TRIED_MAX]:
         bindings = Bindings()
-        ids = source(part, bindings)
-        if ids is None:
+        rows = source(part, bindings)
+        if rows is None:
             continue
-        counting = f"SELECT count(*) FROM ({ids} LIMIT {bindings.bind(fewest)})"  # noqa: S608
+        counting = f"SELECT count(*) FROM ({rows} LIMIT {bindings.bind(fewest)})"  # noqa: S608
         ((count,),) = connection.execute(counting, bindings.values)
         if count < fewest:
             best, fewest = part, count

@@ -1,9 +1,9 @@
 """A search as SQL: each part of a predicate becomes a condition that is true, or false, and never NULL.
 
-Two things are made of a predicate. Its *condition* decides about one row of `shown`, `s`: it looks into that
-record's attributes by their index. Its *source*, where it has one, is a subquery that finds by an index the
-ids of all records that may match, and perhaps of others: whoever reads the condition's rows from a small
-source need not look at all records.
+Two things are made of a predicate. Its *condition* decides about one row of `shown`, `s`, and looks through
+the attributes of that row alone. Its *source*, where it has one, is a subquery that finds by an index the
+arrivals of all rows that may match, and perhaps of others: whoever takes rows from a small source need not
+look at all of them.
 
 Text is compared as bytes of UTF-8, which is the order of code points. GLOB means what `patterns.fits` does as
 long as no text holds NUL or the last two code points of the first plane: neither attributes nor queries do.
@@ -60,7 +60,6 @@ _PEER_COLUMNS = {"creator": "s.creator", "modified_by": "s.author"}
 _INDEXED = ("record_type", "created", "modified")  # besides what `_identified` finds
 _RECORD_ID = re.compile(r"[0-9a-f]{32}")
 _AUTHORITY = re.compile(r"[0-9a-f]{40}")
-_TEXT = "a.number IS NULL AND a.text"  # the first half leads to the second in the one index that has both
 # A text that orders as (kind, value) does: kinds have one digit; an integer is its sign, then the digits of
 # its two's complement, which ascend within one sign.
 _ORDERED = (
@@ -96,12 +95,12 @@ def condition(predicate: Predicate, bindings: Bindings) -> str:
         case Exists(field_):
             if field_.built_in:
                 return "(s.expires IS NOT NULL)" if field_.name == "expires" else _ALWAYS
-            return _has_entry(f"a.name = {bindings.bind(field_.name)}")
+            return _has_entry(_named(field_, bindings))
         case Compare(field_, kind, op, value):
             if field_.built_in:
                 return _own_compares(predicate, bindings)
             if op is Op.NOT_EQUAL:
-                there = _has_entry(_of_kind(field_, kind, bindings))
+                there = _has_entry(f"{_named(field_, bindings)} AND a.kind = {bindings.bind(kind)}")
                 equal = condition(Compare(field_, kind, Op.EQUAL, value), bindings)
                 return f"({there} AND NOT {equal})"
             return _has_entry(_entry(predicate, bindings))
@@ -125,27 +124,34 @@ def _joined(word: str, parts: Sequence[Predicate], bindings: Bindings) -> str:
 
 
 def _has_entry(entry: str) -> str:
-    return f"EXISTS (SELECT 1 FROM attributes a WHERE a.record_id = s.record_id AND {entry})"  # noqa: S608
+    return f"EXISTS (SELECT 1 FROM attributes a WHERE a.arrival = s.arrival AND {entry})"  # noqa: S608
 
 
-def _of_kind(field_: Field, kind: int, bindings: Bindings) -> str:
-    return f"a.name = {bindings.bind(field_.name)} AND a.kind = {bindings.bind(kind)}"
+def _named(field_: Field, bindings: Bindings) -> str:
+    # The plus keeps SQLite from the index by name, which would lead it to the same name in all records.
+    return f"+a.name = {bindings.bind(field_.name)}"
 
 
 def _entry(predicate: Compare | Like, bindings: Bindings) -> str:
-    """What is true of an entry `a` for which the comparison holds."""
+    """What is true of an entry `a` of the row's for which the comparison holds."""
+    kind = predicate.kind if isinstance(predicate, Compare) else STRING
+    of_kind = f"{_named(predicate.field, bindings)} AND a.kind = {bindings.bind(kind)}"
+    return f"{of_kind} AND {_value(predicate, bindings)}"
+
+
+def _value(predicate: Compare | Like, bindings: Bindings) -> str:
+    """What is true of the value of such an entry."""
     if isinstance(predicate, Compare):
-        of_kind = _of_kind(predicate.field, predicate.kind, bindings)
-        column = _TEXT if predicate.kind == STRING else "a.number"
-        return f"{of_kind} AND {column} {predicate.op.value} {bindings.bind(predicate.value)}"
-    between = f"{_of_kind(predicate.field, STRING, bindings)} AND a.number IS NULL"
+        column = "a.text" if predicate.kind == STRING else "a.number"
+        return f"{column} {predicate.op.value} {bindings.bind(predicate.value)}"
+    between = ""
     start = fixed_start(predicate.pattern)
     if start:
-        between += f" AND a.text >= {bindings.bind(start)}"
+        between = f"a.text >= {bindings.bind(start)} AND "
         beyond = _beyond(start)
         if beyond is not None:
-            between += f" AND a.text < {bindings.bind(beyond)}"
-    return f"{between} AND a.text GLOB {bindings.bind(_glob(predicate.pattern))}"
+            between += f"a.text < {bindings.bind(beyond)} AND "
+    return f"{between}a.text GLOB {bindings.bind(_glob(predicate.pattern))}"
 
 
 def _beyond(start: str) -> str | None:
@@ -191,7 +197,7 @@ def _identified(name: str, digits: str, bindings: Bindings) -> str:
 
 
 def source(predicate: Predicate, bindings: Bindings) -> str | None:
-    """A subquery that finds the ids of all records that match, and perhaps more; None if no index helps."""
+    """A subquery that finds the arrivals of all rows that match, and perhaps more; None if no index helps."""
     match predicate:
         case Or(parts):
             sources = [source(part, bindings) for part in parts]
@@ -200,11 +206,13 @@ def source(predicate: Predicate, bindings: Bindings) -> str | None:
         case And(parts):
             return next((one for part in parts if (one := source(part, bindings)) is not None), None)
         case Exists(field_) if not field_.built_in:
-            return _entries(f"a.name = {bindings.bind(field_.name)}")
+            texts = _entries(field_, "a.text IS NOT NULL", bindings)
+            return f"{texts} UNION ALL {_entries(field_, 'a.number IS NOT NULL', bindings)}"
         case Compare(field_, kind, Op.NOT_EQUAL, _) if not field_.built_in:
-            return _entries(_of_kind(field_, kind, bindings))
+            column = "text" if kind == STRING else "number"
+            return _entries(field_, f"a.{column} IS NOT NULL", bindings)
         case Compare(field_) | Like(field_) if not field_.built_in:
-            return _entries(_entry(predicate, bindings))
+            return _entries(field_, _value(predicate, bindings), bindings)
         case ByPeer():
             return _rows(condition(predicate, bindings))
         case Compare(field_, _, op) if field_.name in _INDEXED and op is not Op.NOT_EQUAL:
@@ -215,12 +223,13 @@ def source(predicate: Predicate, bindings: Bindings) -> str | None:
             return None
 
 
-def _entries(which: str) -> str:
-    return f"SELECT a.record_id FROM attributes a WHERE {which}"  # noqa: S608  which binds its values
+def _entries(field_: Field, value: str, bindings: Bindings) -> str:
+    """From the index of numbers or that of texts, neither of which has the kind."""
+    return f"SELECT a.arrival FROM attributes a WHERE a.name = {bindings.bind(field_.name)} AND {value}"  # noqa: S608
 
 
 def _rows(which: str) -> str:
-    return f"SELECT s.record_id FROM shown s WHERE {which}"  # noqa: S608  which binds its values
+    return f"SELECT s.arrival FROM shown s WHERE {which}"  # noqa: S608  which binds its values
 
 
 # --- order --------------------------------------------------------------------------------------------------
@@ -247,8 +256,7 @@ def key(order: Order, bindings: Bindings) -> Key:
     down = " DESC" if order.descending else ""
     sql = (
         f"(SELECT {_ORDERED} FROM attributes a"  # noqa: S608  all of it is ours
-        f" WHERE a.record_id = s.record_id AND a.name = {bindings.bind(name)}"
-        f" ORDER BY a.kind{down}, a.number{down}, a.text{down} LIMIT 1)"
+        f" WHERE a.arrival = s.arrival AND {_named(order.field, bindings)} ORDER BY a.position{down} LIMIT 1)"
     )
     return Key(sql, order.descending, plain=False, of_attribute=True)
 
