@@ -118,7 +118,8 @@ class Directory:
 
     def draw(self, store: RecordSet) -> list[str]:
         """The addresses of some members, drawn at random from all."""
-        after = self._rng.randbytes(RECORD_ID_BYTES)
+        place = self._rng.getrandbits(8 * RECORD_ID_BYTES - 1)  # the first bit tells the class
+        after = place.to_bytes(RECORD_ID_BYTES, "big")
         drawn = store.shown_of_type(CONTACT_TYPE, after, DIRECTORY_DRAWN_MAX)
         if len(drawn) < DIRECTORY_DRAWN_MAX:
             drawn += store.shown_of_type(CONTACT_TYPE, b"", DIRECTORY_DRAWN_MAX - len(drawn))

@@ -13,6 +13,7 @@ from protocol.limits import (
     ANTI_ENTROPY_MS,
     DIAL_FAILURES_MAX,
     KNOWN_ADDRESSES_MAX,
+    LINK_RENEWAL_MS,
     LINKS_MAX,
     LINKS_TARGET,
     REDIAL_MS_MAX,
@@ -518,6 +519,44 @@ def test_static_node_visits_nobody():
     for address in hosts(LINKS_TARGET):
         book.up(address, f"n{address}")
     assert book.visit(after(90)) == book.visit(after(200)) == (None, None)
+
+
+def learnt_book() -> Book:
+    """Links to five addresses that neighbors told of, and one that may be visited."""
+    book = Book()
+    book.dialling.learn(hosts(LINKS_TARGET + 1), ())
+    book.dials()
+    for address in hosts(LINKS_TARGET):
+        book.up(address, f"n{address}")
+    return book
+
+
+def test_oldest_link_makes_room_for_a_visited_neighbor_every_ten_minutes():
+    book = learnt_book()
+    visited, now = first_visit(book)
+    oldest = book.links[0]
+    later = after(LINK_RENEWAL_MS / 1000, now)
+    book.dialling.learn(["spare:1"], ())
+    _, last = book.visit(later)
+    assert last is oldest
+    assert visited in book.links
+
+
+def test_link_to_an_address_that_the_user_gave_is_not_renewed():
+    book = settled()
+    link, now = first_visit(book)
+    _, last = book.visit(after(LINK_RENEWAL_MS / 1000, now))
+    assert last is link
+
+
+def test_addresses_are_drawn_now_and_then_while_links_are_wanted():
+    book = Book("seed:1")
+    assert book.dialling.draws(NOW)
+    assert not book.dialling.draws(after(ANTI_ENTROPY_MS / 1000 - 1))
+    assert book.dialling.draws(after(ANTI_ENTROPY_MS / 1000))
+    book.disconnect()
+    assert not book.dialling.draws(after(1000))
+    assert not Book("seed:1", static=True).dialling.draws(NOW)
 
 
 # --- in the group's machine -------------------------------------------------------------------------------
