@@ -88,6 +88,7 @@ class Bodies:
         self._wanted: dict[bytes, _Wanted] = {}
         self._denied: dict[bytes, dict[LinkId, None]] = {}
         self._after: bytes | None = None  # how far the store has been looked through; None: to its end
+        self._left_out = False  # something was not remembered since then
 
     @property
     def under_way(self) -> int:
@@ -153,7 +154,8 @@ class Bodies:
         wanted = self._wanted.get(body_hash)
         if wanted is None:
             if len(self._wanted) >= BODIES_WANTED_MAX:
-                self._after = b"" if self._after is None else self._after
+                self._left_out = True
+                self._after = self._after or b""
                 return None
             wanted = self._wanted[body_hash] = _Wanted(size)
         return wanted
@@ -166,7 +168,10 @@ class Bodies:
         found = store.wanted_bodies(self._after, room)
         for one in found:
             self._want(one.body_hash, one.size)
-        self._after = found[-1].body_hash if len(found) == room else None
+        if len(found) == room:
+            self._after = found[-1].body_hash
+        else:
+            self._after, self._left_out = (b"" if self._left_out else None), False
 
     def _start(self, now: Moment, store: RecordSet) -> list[Output]:
         """Ask for as many bodies as may be fetched at a time."""
