@@ -153,7 +153,7 @@ def test_file_that_is_no_database_is_refused_and_stays_as_it_is(tmp_path, data):
 @pytest.mark.parametrize(
     "schema, digests",
     [
-        (GROUP_SCHEMA, ["730f934d85930c0b", "d121284d9a87da03"]),
+        (GROUP_SCHEMA, ["730f934d85930c0b", "35ed07c9e8c32518"]),
         (DAEMON_SCHEMA, ["c0a0b231914f1887"]),
     ],
 )
