@@ -9,18 +9,22 @@ from hypothesis import given, strategies as st
 from protocol.authority.bodies import Kind
 from protocol.limits import (
     ACT_BYTES_MAX,
+    BODY_FLOODED_BYTES_MAX,
     ELEMENTS_PER_FRAME_MAX,
     FRAME_BYTES_MAX_MEMBER,
+    GOT_IDS_MAX,
     TRANSFER_FRAME_BYTES_TARGET,
     WANTED_IDS_MAX,
 )
 from protocol.machines import flood
 from protocol.machines.events import Send
 from protocol.machines.link import Link, Summary
-from protocol.wire.messages import Namespace, News, Transfer, Want, encode_message
+from protocol.records.record import RecordItem
+from protocol.wire.messages import Got, Namespace, News, Records, Transfer, Want, encode_message
 from tests.protocol.machines.playing import Player, news, node_id, said
 from tests.support.builders import NO_DATA, Group, node_of
 from tests.support.keys import named
+from tests.support.records import Writer, circle
 
 
 def links(count: int) -> list[Link]:
@@ -81,6 +85,50 @@ def test_what_a_session_brought_goes_to_neighbors_that_told_another_digest_than_
     assert flood.unlike(source, [source, like, unlike, silent]) == [unlike]
 
 
+# --- records ----------------------------------------------------------------------------------------------
+
+
+def test_versions_go_to_all_links_but_their_source_with_small_bodies_alone():
+    dave = Writer.of(circle(), "dave")
+    small, large = (
+        dave.add(body=b"s" * BODY_FLOODED_BYTES_MAX),
+        dave.add(body=b"l" * (BODY_FLOODED_BYTES_MAX + 1)),
+    )
+    none = dave.add()
+    message = Records((small.raw, RecordItem(large.header).raw, none.raw), False)
+    outputs = flood.relay_records([small, large, none], 2, links(3))
+    assert outputs == [Send(1, message, droppable=True), Send(3, message, droppable=True)]
+    assert flood.relay_records([], 2, links(3)) == []
+
+
+def test_writer_may_ask_for_word():
+    item = Writer.of(circle(), "dave").add()
+    (asking,) = said(flood.relay_records([item], None, links(1), ask=True))
+    assert asking == Records((item.raw,), True)
+
+
+def test_many_versions_go_in_frames():
+    dave = Writer.of(circle(), "dave")
+    items = [dave.add(body=b"x" * 200) for _ in range(300)]
+    frames = [message.items for message in said(flood.relay_records(items, None, links(1)))]  # type: ignore[union-attr]
+    assert [raw for frame in frames for raw in frame] == [item.raw for item in items]
+    assert all(sum(map(len, frame)) <= TRANSFER_FRAME_BYTES_TARGET for frame in frames)
+
+
+def test_word_is_given_for_versions_that_are_durable_with_their_bodies():
+    dave = Writer.of(circle(), "dave")
+    items = [dave.add(), dave.add(body=b"here"), dave.add(body=b"lacking"), dave.add(body=b"refused")]
+    ids = [item.header.id for item in items]
+    lacking = [(items[2].header.body_hash or b"", 7)]
+    assert flood.whole(items, ids[:3], lacking) == ids[:2]
+
+
+def test_word_for_many_versions_is_cut():
+    ids = [number.to_bytes(32, "big") for number in range(GOT_IDS_MAX + 1)]
+    assert flood.acknowledge(ids, 4) == [Send(4, Got(b"".join(ids[:-1]))), Send(4, Got(ids[-1]))]
+    assert flood.acknowledge([], 4) == []
+
+
 # --- asking and answering ---------------------------------------------------------------------------------
 
 
@@ -105,7 +153,9 @@ def test_want_is_answered_with_what_is_here_parents_first():
 
 def test_large_answer_is_cut_into_frames():
     group = Group()
-    acts = [group.act("alice", Kind.RESIGN, {"pad": b"x" * 30_000, "n": n}) for n in range(5)]
+    acts = [
+        group.act("alice", Kind.ANNUL, {"act": bytes(32), "pad": b"x" * 30_000, "n": n}) for n in range(5)
+    ]
     node = node_of(group, "bob")
     node.take(group.elements)
     outputs = flood.answer(Want(b"".join(act.id for act in acts)), 7, node.store)

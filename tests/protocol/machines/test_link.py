@@ -341,3 +341,25 @@ def test_change_reaches_the_digest_that_neighbors_are_told_a_second_later(group,
     outputs = player.at(6)
     assert said(outputs, 1) == said(outputs, 2) == [player.agree()]
     assert said(player.at(7)) == []
+
+
+def test_new_revision_of_records_is_told_as_a_change_is_but_checks_no_memberships():
+    links = table()
+    begin(links, link_up(1, "bob"))
+    links.note_rechecked(NOW)
+    links.note_settled(0, after(1))
+    assert links.on_tick(SUMMARY, after(3)) == []
+    links.note_settled(4, after(3))
+    links.note_settled(4, after(3.5))
+    assert not links.recheck_due(after(3))
+    quiet = after(3 + SUMMARY_QUIET_MS / 1000)
+    assert links.next_deadline() == quiet.mono_ms
+    assert links.on_tick(SUMMARY, after(3.9)) == []
+    assert links.on_tick(SUMMARY, quiet) == [Send(1, alive(SUMMARY, quiet))]
+
+
+def test_clock_beyond_what_a_message_can_tell_is_told_as_far_as_it_goes():
+    for expected, clock in ((0, -5), (2**48 - 1, 2**50)):
+        now = Moment(0, clock)
+        assert alive(SUMMARY, now).time == expected
+        assert opening((), (), SUMMARY, now).time == expected
