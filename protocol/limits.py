@@ -50,6 +50,7 @@ HELD_BYTES_MAX = 1024 * 1024
 HELD_S_MAX = 60
 QUARANTINED_MAX = 256
 QUARANTINED_BYTES_MAX = 1024 * 1024
+URGENT_ACTS_MAX = 4096  # acts that held revocations name, and that are not here yet
 
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
@@ -177,6 +178,7 @@ SETTLED_S = 15  # what is younger may still be under way, and does not count for
 MARK_S = 16  # the digest covers records up to a multiple of this
 CLOCK_DIFFERENCE_MS_MAX = 5 * 60 * 1000
 ALONE_STEADY_MS = 3_600_000  # how long a sole member's clock must go on evenly to be believed: arbitrary
+CLOCK_SET_BACK_MS = 60_000  # a clock set back by less than this is taken to have gone on
 FLOOR_SAVED_MS = 60_000  # how far group time may run ahead of what is written down
 HORIZON_STEP_S = 3600
 RECORDS_HELD_S_MAX = 60

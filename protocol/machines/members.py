@@ -6,7 +6,8 @@ in quarantine, or refused:
 * *held*: it names an act that has not arrived. Bounded per link and in all, dropped after a minute; the
   missing acts are asked for.
 * *quarantine*: an act dated more than five minutes ahead of this node's clock. It waits, bounded, until its
-  time comes.
+  time comes. Revocations and resignations do not wait, nor does any act that they name or descend from: who
+  could put off his own removal by dating something ahead?
 * *refused*: no honest node would relay it, so the link that brought it closes.
 
 One certificate belongs to one act. Only the root's own could exist in two forms, if its holder signed twice:
@@ -27,11 +28,13 @@ from dataclasses import dataclass, field
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Admitted, Deferred, Invalid, admit
+from protocol.authority.bodies import Kind
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle, stands
 from protocol.authority.elements import Der, Element, admit_der, ids_untrusted, stored_is_der
 from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
+from protocol.ids import split_ids
 from protocol.limits import (
     END_OF_TIME_S,
     HELD_BYTES_MAX,
@@ -40,11 +43,13 @@ from protocol.limits import (
     HLC_AHEAD_MS_MAX,
     QUARANTINED_BYTES_MAX,
     QUARANTINED_MAX,
+    URGENT_ACTS_MAX,
 )
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.peer_time import Moment, hlc_s
 
 _EVIDENCE = "own_bundle"
+_NEVER_QUARANTINED = (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY, Kind.RESIGN)
 
 
 @dataclass(slots=True)
@@ -80,6 +85,8 @@ class Members:
         self._held_bytes = 0
         self._quarantine: dict[bytes, Act] = {}
         self._quarantine_bytes = 0
+        self._urgent: dict[bytes, None] = {}  # acts that revocations which are here name or wait for
+        self._let_out: list[Act] = []  # of quarantine, to be taken in next
 
     # --- the set --------------------------------------------------------------------------------------------
 
@@ -115,6 +122,8 @@ class Members:
                 continue
             if self._take_one(element, source, now, store, intake):
                 queue.extend(self._release(element.id))
+            queue.extend(self._let_out)
+            self._let_out.clear()
         if intake.fresh:
             self._publish_evidence(now, store, intake)
         intake.wanted = [i for i in intake.wanted if not self._is_here(i)]
@@ -145,6 +154,8 @@ class Members:
     ) -> bool:
         """Whether the element is now in the set."""
         verdict = admit(element, self.view) if isinstance(element, Act) else admit_der(element, self.view)
+        if isinstance(element, Act) and not isinstance(verdict, Invalid):
+            self._note_urgent(element)
         if isinstance(verdict, Deferred):
             self._hold(element, verdict.missing, source, now)
             intake.wanted += [i for i in verdict.missing if i not in intake.wanted]
@@ -155,9 +166,10 @@ class Members:
         if isinstance(element, Der):
             return self._keep_der(element, store, intake)
         assert verdict is not None
-        if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX:
+        if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX and not self._is_urgent(element):
             self._quarantine_act(element)
             return False
+        self._urgent.pop(element.id, None)
         self._keep_act(element, verdict.admitted, store, intake)
         return True
 
@@ -223,6 +235,29 @@ class Members:
         if not full:
             self._quarantine[act.id] = act
             self._quarantine_bytes += len(act.raw)
+
+    def _is_urgent(self, act: Act) -> bool:
+        return act.kind in _NEVER_QUARANTINED or act.id in self._urgent
+
+    def _note_urgent(self, act: Act) -> None:
+        """Let nothing wait for its time that a revocation names, or what it names descends from."""
+        if not self._is_urgent(act):
+            return
+        acts = [act]
+        while acts:
+            act = acts.pop()
+            for act_id in (act.place.prev, act.place.cred, *split_ids(getattr(act.body, "keep", b""))):
+                if act_id is None or act_id in self._urgent or self.view.admitted(act_id) is not None:
+                    continue
+                if len(self._urgent) >= URGENT_ACTS_MAX:
+                    return
+                self._urgent[act_id] = None
+                if (waiting := self._quarantine.pop(act_id, None)) is not None:
+                    self._quarantine_bytes -= len(waiting.raw)
+                    self._let_out.append(waiting)
+                held = self._held.get(act_id)
+                if held is not None and isinstance(held.element, Act):
+                    acts.append(held.element)
 
     def expire(self, now: Moment, store: ActSet) -> Intake:
         """Forget what was held too long, and admit from quarantine what is no longer ahead of the clock."""

@@ -127,5 +127,5 @@ def grown(count: int, body: dict | None = None) -> Group:
     """A group with so many acts that follow one another."""
     group = Group()
     for number in range(count):
-        group.act("alice", Kind.RESIGN, {"n": number, **(body or {})})
+        group.act("alice", Kind.ANNUL, {"act": bytes(32), "n": number, **(body or {})})
     return group

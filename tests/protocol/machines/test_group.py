@@ -104,7 +104,7 @@ def test_news_are_passed_on_before_anything_is_said_about_them(group):
     for link, name in enumerate(("alice", "carl"), start=1):
         player.meet(link, name)
     erin = group.grant("alice -> erin:member")
-    orphan = group.act("alice", Kind.RESIGN, {}, seq=90, prev=b"\x07" * 32, keep=False)
+    orphan = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, seq=90, prev=b"\x07" * 32, keep=False)
     outputs = player.hear(1, news(orphan, *erin.elements))
     assert [type(output) for output in outputs] == [Send, Notice, Notice, Send]
     assert outputs[0] == Send(2, news(*erin.elements), droppable=True)
@@ -117,7 +117,7 @@ def test_transfer_is_passed_on_before_it_is_credited(group):
     for link, name in enumerate(("alice", "carl", "dave"), start=1):
         player.meet(link, name)
     player.hear(3, alive(LIE, NOW))
-    act = group.act("alice", Kind.RESIGN, {})
+    act = group.act("alice", Kind.ANNUL, {"act": bytes(32)})
     outputs = player.hear(1, Transfer(Namespace.AUTH, 4, 0, (act.raw,), False))
     assert [(one.link, type(one.message)) for one in only(Send, outputs)] == [(3, News), (1, Taken)]
 
@@ -200,7 +200,7 @@ def test_element_that_breaks_a_rule_closes_the_link_with_reason_7_and_the_rest_i
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     player.meet(2, "carl")
-    good = group.act("alice", Kind.RESIGN, {})
+    good = group.act("alice", Kind.ANNUL, {"act": bytes(32)})
     bad = group.act("alice", Kind.PROPERTIES, PropertiesBody(), keep=False)
     outputs = player.hear(1, news(bad, good))
     assert Close(1, Fault.INVALID_ELEMENT.value, ()) in outputs
@@ -262,7 +262,7 @@ def test_change_of_authority_has_memberships_checked_at_once(group):
     player.meet(2, "erin")
     player.at(6)
     assert player.neighbors() == [1, 2]
-    act = group.act("alice", Kind.RESIGN, {})
+    act = group.act("alice", Kind.ANNUL, {"act": bytes(32)})
     assert Close(2, ByeReason.NOT_A_MEMBER, ()) in player.hear(1, news(act))
 
 
@@ -358,7 +358,7 @@ def test_act_ahead_of_the_clock_counts_when_its_time_comes(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     player.meet(2, "carl")
-    act = group.act("alice", Kind.RESIGN, {}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000))
+    act = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000))
     assert said(player.hear(1, news(act))) == []
     assert player.deadline() == after(7).mono_ms
     assert said(player.at(7), 2) == [news(act)]
@@ -371,7 +371,12 @@ def test_end_of_a_quarantine_lets_sessions_try_again_soon(group):
     partner = player.machine.synchronize._partners[1]
     partner.gap_ms, partner.not_before_ms = SESSION_GAP_MS_MAX, after(300).mono_ms
     player.hear(
-        1, news(group.act("alice", Kind.RESIGN, {}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000)))
+        1,
+        news(
+            group.act(
+                "alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000)
+            )
+        ),
     )
     player.at(7)
     assert partner.not_before_ms == after(7).mono_ms + SESSION_GAP_MS_MIN

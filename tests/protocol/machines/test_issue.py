@@ -174,7 +174,9 @@ def foreign(desk: Desk, **place: Any) -> Act:
         for act_id in view.act_ids()
         if (one := view.admitted(act_id)) is not None and one.place.author == author
     )
-    act = group.act("alice", Kind.RESIGN, {"reason": "thief"}, chain=chain, keep=False, **place)
+    act = group.act(
+        "alice", Kind.ANNUL, {"act": bytes(32), "reason": "thief"}, chain=chain, keep=False, **place
+    )
     assert desk.node.take([act], 7, LATER).refused is None
     return act
 
@@ -231,7 +233,7 @@ def test_foreign_act_is_told_when_it_comes_or_when_its_time_comes(ahead_ms, grou
     assert mine is not None
     place = {"chain": mine.place.chain, "seq": 2, "prev": mine.id}
     hlc = mine.place.hlc + 1 + (ahead_ms << 16)
-    act = group.act("alice", Kind.RESIGN, {}, hlc=hlc, keep=False, **place)
+    act = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc, keep=False, **place)
     arrived = told(Received(1, News((act.raw,)), (act,)))
     later = told(Tick(), Moment(LATER.mono_ms + ahead_ms, LATER.utc_ms + ahead_ms))
     assert (arrived, later) == (([], [act.id.hex()]) if ahead_ms else ([act.id.hex()], []))

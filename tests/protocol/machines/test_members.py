@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from protocol.limits import (
 )
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.peer_time import Moment, hlc_at, hlc_s
-from tests.support.builders import NOW, Group, Node, after, fed, node_of
+from tests.support.builders import GRC, NOW, Group, Node, after, fed, node_of
 from tests.support.keys import named
 from tests.support.strategies import AHEAD, AHEAD_S, ODDITIES, Sample, act_sets
 from tests.support.views import told_by, view_of
@@ -187,8 +188,11 @@ def test_unknown_kind_is_carried_digested_and_inert(kind, group):
 
 
 def test_every_branch_of_a_fork_is_kept(group):
-    first = group.act("alice", Kind.RESIGN, {})
-    ends = [group.act("alice", Kind.RESIGN, {"reason": text}, seq=2, prev=first.id) for text in "abc"]
+    first = group.act("alice", Kind.ANNUL, {"act": bytes(32)})
+    ends = [
+        group.act("alice", Kind.ANNUL, {"act": bytes(32), "reason": text}, seq=2, prev=first.id)
+        for text in "abc"
+    ]
     node = fed(group, "bob", [group.elements[::-1]])
     assert all(node.store.get(end.id) == end.raw for end in ends)
 
@@ -251,7 +255,7 @@ def test_element_of_another_group_is_refused(group):
 
 def test_first_refusal_is_the_one_told(group):
     first = group.act("alice", Kind.PROPERTIES, PropertiesBody())
-    second = group.act("alice", Kind.RESIGN, {}, level=2)
+    second = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, level=2)
     node = fed(group, "bob", [group.elements])
     assert node.take([first, second]).refused == "kind_allowed_for_level"
 
@@ -297,8 +301,8 @@ def orphans(group: Group, count: int, body: dict[str, Any] | None = None) -> lis
     return [
         group.act(
             "alice",
-            Kind.RESIGN,
-            {"n": number, **(body or {})},
+            Kind.ANNUL,
+            {"act": bytes(32), "n": number, **(body or {})},
             seq=2,
             prev=number.to_bytes(32, "big"),
             keep=False,
@@ -326,8 +330,8 @@ def test_elements_waiting_take_so_many_bytes_and_no_more(group):
 
 
 def test_first_waiting_element_is_released_and_its_place_is_free_again(group):
-    first = group.act("alice", Kind.RESIGN, {"n": 1})
-    second = group.act("alice", Kind.RESIGN, {"n": 2})
+    first = group.act("alice", Kind.ANNUL, {"act": bytes(32), "n": 1})
+    second = group.act("alice", Kind.ANNUL, {"act": bytes(32), "n": 2})
     node = fed(group, "bob", [group.founding.elements])
     node.take([second], 1)
     assert node.take([first], 2).fresh == [first, second]
@@ -342,8 +346,8 @@ def ahead(group: Group, ms: int, count: int = 1, body: dict[str, Any] | None = N
     return [
         group.act(
             "alice",
-            Kind.RESIGN,
-            {"n": number, **(body or {})},
+            Kind.ANNUL,
+            {"act": bytes(32), "n": number, **(body or {})},
             chain=number.to_bytes(16, "big"),
             hlc=hlc_at(NOW.utc_ms + ms),
             keep=False,
@@ -375,8 +379,10 @@ def test_act_that_waits_for_its_time_is_admitted_when_that_comes(group):
 
 
 def test_what_follows_an_act_that_waits_for_its_time_waits_with_it_and_is_not_asked_for(group):
-    first = group.act("alice", Kind.RESIGN, {}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000))
-    second = group.act("alice", Kind.RESIGN, {})
+    first = group.act(
+        "alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000)
+    )
+    second = group.act("alice", Kind.ANNUL, {"act": bytes(32)})
     node = fed(group, "bob", [group.founding.elements])
     intake = node.take([first, second])
     assert (intake.fresh, intake.wanted, intake.refused) == ([], [], None)
@@ -386,7 +392,9 @@ def test_what_follows_an_act_that_waits_for_its_time_waits_with_it_and_is_not_as
 
 
 def test_act_that_breaks_a_rule_does_not_wait_for_its_time(group):
-    bad = group.act("alice", Kind.RESIGN, {}, level=2, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 1))
+    bad = group.act(
+        "alice", Kind.ANNUL, {"act": bytes(32)}, level=2, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 1)
+    )
     node = fed(group, "bob", [group.elements])
     assert node.take([bad]).refused == "cred_gives_the_level"
     assert node.members.quarantined == 0
@@ -405,3 +413,42 @@ def test_acts_that_wait_for_their_time_take_so_many_bytes_and_no_more(group):
     node = fed(group, "bob", [group.elements, acts])
     assert 0 < node.members.quarantined < 40
     assert node.members._quarantine_bytes <= QUARANTINED_BYTES_MAX
+
+
+# --- revocations never wait for their time ----------------------------------------------------------------
+
+REMOVALS: list[tuple[Kind, Callable[[Group], dict[str, Any]]]] = [
+    (Kind.REVOKE_CREDENTIAL, lambda group: {"key": named("bob").public.raw}),
+    (Kind.REVOKE_KEY, lambda group: {"key": named("bob").public.raw}),
+    (Kind.RESIGN, lambda group: {}),
+]
+
+
+@pytest.mark.parametrize("kind, body", REMOVALS)
+def test_removal_counts_at_once_however_it_is_dated(kind, body, group):
+    node = fed(group, "carl", [group.elements])
+    act = group.act("alice", kind, body(group), hlc=hlc_at(NOW.utc_ms + 10 * HLC_AHEAD_MS_MAX))
+    assert node.take([act]).fresh == [act]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_a_removal_descends_from_does_not_wait_either(turned, group):
+    node = fed(group, "carl", [group.elements])
+    acts = [
+        group.act("alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + 10 * HLC_AHEAD_MS_MAX)),
+        group.act("alice", Kind.ANNUL, {"act": bytes(32)}),
+        group.act("alice", Kind.REVOKE_KEY, {"key": named("bob").public.raw}),
+    ]
+    node.take(acts[::-1] if turned else acts)
+    assert [act.id for act in acts if node.members.view.admitted(act.id) is None] == []
+    assert (node.members.quarantined, node.members.held) == (0, 0)
+
+
+def test_what_a_removal_keeps_of_its_target_does_not_wait_either(group):
+    node = fed(group, "carl", [group.elements])
+    kept = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + 10 * HLC_AHEAD_MS_MAX))
+    node.take([kept])
+    assert node.members.quarantined == 1
+    node.take([group.act(GRC, Kind.REVOKE_KEY, {"key": named("alice").public.raw, "keep": kept.id})])
+    assert node.members.quarantined == 0
+    assert node.members.view.admitted(kept.id) is not None
