@@ -55,12 +55,7 @@ class Data:
 
     def begin(self, now: Moment) -> None:
         """Let time go on."""
-        if self._is_alone():
-            self.time.on_alone(now)
-
-    def _is_alone(self) -> bool:
-        """Whether there is no other member."""
-        return self._view.is_sole(self._own.public.pid)
+        self.time.begin(now, alone=self._view.is_sole(self._own.public.pid))
 
     # --- what comes in --------------------------------------------------------------------------------------
 
@@ -71,7 +66,9 @@ class Data:
     def on_acts(
         self, acts: Iterable[Act], changed: Iterable[bytes], now: Moment, store: Store
     ) -> RecordIntake:
-        """AUTH has grown by these acts, and the standing of these grants has changed by them."""
+        """AUTH has grown by these acts, and the standing of these grants has changed by them. What cannot be
+        judged again at once is left to `on_tick`.
+        """
         self.records.judge_again(changed)
         intake = self.records.release((act.id for act in acts), now, store)
         intake.changes += self.records.work(now, store)
@@ -88,27 +85,25 @@ class Data:
         """What time brings: the end of waiting, expiry, refreshing, and work that was left."""
         intake = self.records.expire(now, store)
         intake.changes += self.records.work(now, store)
-        due = self.refreshing.due(self._own.public.pid, self._writing, self._pen(grant, now, store))
-        self._merge(intake, self.take(due, now, store))
+        pen = self._pen(grant, now, store)
+        for item in self.refreshing.due(self._own.public.pid, self._writing, pen):
+            self._merge(intake, self.take([item], now, store))
         if self.time.confirmed:
-            self._redate(grant, now, store, intake)
+            self._redate(pen, intake)
         return intake
 
-    def _redate(self, grant: Grant | None, now: Moment, store: Store, intake: RecordIntake) -> None:
+    def _redate(self, pen: Pen, intake: RecordIntake) -> None:
         """Put right what a wrong clock did here: own versions are dated anew, those of others come again."""
-        pen = self._pen(grant, now, store)
-        for version in self.records.misdated(now, store):
-            header = header_in(store, version.id)
-            body = None if header.body_hash is None else store.body(header.body_hash)
+        for version in self.records.misdated(pen.now, pen.store):
             item = None
             if version.author == self._own.public.pid:
                 try:
-                    item = self._writing.redated(header, pen)
+                    item = self._writing.redated(header_in(pen.store, version.id), pen)
                 except RuleError:
                     continue  # nothing to write under: what was promised stays as it is
-            intake.changes += self.records.forget(version, now, store)
+            self._merge(intake, self.records.replace(version, item, pen.now, pen.store))
             if item is not None:
-                self._merge(intake, self.take([RecordItem(item.header, body)], now, store))
+                self.refreshing.follow(item.header)
 
     # --- what users write -----------------------------------------------------------------------------------
 
@@ -144,8 +139,10 @@ class Data:
         refresh = None if isinstance(command, DeleteRecord) else command.auto_refresh
         if header.deleted or refresh is False:
             self.refreshing.stop(header.record_id, store)
-        elif refresh or header.record_id in self.refreshing:
+        elif refresh or (header.record_id in self.refreshing and _says_when(command)):
             self.refreshing.start(header, store)
+        else:
+            self.refreshing.follow(header)
 
     def _pen(self, grant: Grant | None, now: Moment, store: Store) -> Pen:
         return Pen(self._view, grant, self.records.quota, self.time, now, store)
@@ -162,6 +159,12 @@ class Data:
         """When `on_tick` next has something to do, on the monotonic clock."""
         dues = (
             self.records.next_deadline(now),
-            self.refreshing.next_deadline(now.utc_s, now.mono_ms),
+            self.records.misdated_due(now) if self.time.confirmed else None,
+            self.refreshing.next_deadline(max(now.utc_s, self.time.now_s(now)), now.mono_ms),
         )
         return min((due for due in dues if due is not None), default=None)
+
+
+def _says_when(command: Command) -> bool:
+    """Whether a user says when the record is to expire."""
+    return not isinstance(command, DeleteRecord) and command.expires is not None

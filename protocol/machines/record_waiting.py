@@ -18,7 +18,7 @@ from protocol.limits import (
     RECORDS_QUARANTINED_BYTES_MAX,
     RECORDS_QUARANTINED_MAX,
 )
-from protocol.peer_time import Moment
+from protocol.peer_time import Moment, hlc_ms
 from protocol.records.record import RecordItem
 
 
@@ -101,7 +101,7 @@ class RecordWaiting:
         """Forget what was held too long, and give out what is no longer ahead of `time_ms` (UTC)."""
         for version_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop(version_id)
-        due = [item for item in self._quarantined.values() if not is_ahead(item, time_ms)]
+        due = [item for item in self._quarantined.values() if not is_ahead(item.header.hlc, time_ms)]
         for item in due:
             del self._quarantined[item.header.id]
             self._quarantined_bytes -= _size(item)
@@ -115,9 +115,9 @@ class RecordWaiting:
         return min((one for one in (held, due) if one is not None), default=None)
 
 
-def is_ahead(item: RecordItem, time_ms: int) -> bool:
-    """Whether a version is dated too far ahead of a time (UTC) to count already."""
-    return item.header.hlc_ms > time_ms + HLC_AHEAD_MS_MAX
+def is_ahead(hlc: int, time_ms: int) -> bool:
+    """Whether a version's hlc is too far ahead of a time (UTC) for it to count already."""
+    return hlc_ms(hlc) > time_ms + HLC_AHEAD_MS_MAX
 
 
 def _size(item: RecordItem) -> int:

@@ -17,28 +17,30 @@ once neighbors confirm the clock, and what it took from others is let go: it com
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.admission import Deferred, Invalid
 from protocol.authority.view import View
-from protocol.errors import RemoteProtocolError
 from protocol.ids import split_ids
 from protocol.limits import (
     ASIDE_TRIM_MS,
+    CLOCK_SET_BACK_MS,
     HLC_AHEAD_MS_MAX,
+    QUOTA_IDS,
+    RECORDS_ASIDE_MAX,
     RECORDS_COLLECT_MS,
     RECORDS_EXPIRED_MAX,
     RECORDS_SETTLED_MAX,
+    REFRESH_RETRY_S,
     SETTING_BYTES_MAX,
 )
 from protocol.machines.data_ids import DataIds
 from protocol.machines.group_time import GroupTime
 from protocol.machines.quotas import Quota, quota_in
-from protocol.machines.record_keeping import Change, Keeping, too_old
+from protocol.machines.record_keeping import Change, Keeping, Stands, Terms, has_ended, too_old
 from protocol.machines.record_waiting import RecordWaiting, is_ahead
 from protocol.peer_time import Moment, hlc_at
 from protocol.records.admission import Valid, Verdict, Void, judge
@@ -46,8 +48,16 @@ from protocol.records.record import Header, RecordItem
 from protocol.records.record_set import RecordSet, State, Version
 from protocol.records.reserved import manifest_ids
 
-_UNFINISHED = "to_judge"
-_UNFINISHED_GRANTS_MAX = SETTING_BYTES_MAX // 32
+_TASKS = "record_tasks"
+_TASK_BYTES = 32
+_TASKS_SAVED_MAX = SETTING_BYTES_MAX // _TASK_BYTES
+# Tasks are the ids of grants, and three that no hash will be.
+_ALL = b"all grants".ljust(_TASK_BYTES, b"\0")
+_QUOTA = b"quota".ljust(_TASK_BYTES, b"\0")
+_CLOCK = b"clock".ljust(_TASK_BYTES, b"\0")
+_QUOTA_APPLIED = "quota_ids"
+_UNSURE_TO = "hidden_to"
+_NUMBER_BYTES = 8
 
 
 class Store(ActSet, RecordSet, Protocol):
@@ -85,19 +95,36 @@ class Records:
         self._keeping = Keeping(self.ids)
         self._waiting = RecordWaiting()
         self._awaited: dict[bytes, dict[bytes, None]] = {}  # hash of a manifest -> the grants it decides on
-        self._to_judge: dict[bytes, None] = {}  # grants whose versions are to be judged again
-        self._judging: bytes | None = None  # the first of them, once its records are in `_to_settle`
-        self._to_settle: deque[bytes] = deque()
+        self._tasks: dict[bytes, None] = {}  # what is to be settled anew
+        self._task: bytes | None = None  # the first of them, once it has been begun
+        self._to_settle: Iterator[bytes] = iter(())
+        self._saved_tasks = b""
+        self._saved_unsure_s = 0
+        self._quota_ids = self._saved_quota_ids = QUOTA_IDS  # that is being applied to all that is kept
         self._trim_ms = 0
         self._collect_ms = 0
-        self._offset_ms: int | None = None  # clock less run time, when `redate` last looked
+        self._offset_ms: int | None = None  # clock less run time, when `misdated` last looked
+        self._misdated_ms: int | None = None  # when it looks again, because something was left
 
     def load(self, store: Store) -> None:
-        """Read the set back at start."""
+        """Read the set back at start; the view must have been."""
         self.ids = DataIds(store.load_versions())
         self._keeping = Keeping(self.ids, store.next_end())
-        unfinished = store.setting(_UNFINISHED) or b""
-        self._to_judge = dict.fromkeys(split_ids(unfinished))
+        self._saved_tasks = store.setting(_TASKS) or b""
+        self._tasks = dict.fromkeys(split_ids(self._saved_tasks))
+        if _ALL in self._tasks:
+            self._tasks = dict.fromkeys((_QUOTA, _CLOCK, *self._view.grant_ids()))
+        self._saved_unsure_s = self._keeping.unsure_to_s = _number(store.setting(_UNSURE_TO), 0)
+        self._quota_ids = self._saved_quota_ids = _number(store.setting(_QUOTA_APPLIED), QUOTA_IDS)
+        self._load_awaited(store)
+
+    def _load_awaited(self, store: Store) -> None:
+        """Remember again for which manifests versions wait."""
+        aside = (store.version(one) for _, one in store.aside_oldest(RECORDS_ASIDE_MAX))
+        for cred in dict.fromkeys(version.cred for version in aside if version is not None):
+            for hit in self._view.data_hits(cred) or ():
+                if hit.manifest is not None and not store.has_body(hit.manifest):
+                    self._awaited.setdefault(hit.manifest, {})[cred] = None
 
     @property
     def held(self) -> int:
@@ -123,14 +150,19 @@ class Records:
     def take(self, items: Iterable[RecordItem], now: Moment, store: Store) -> RecordIntake:
         """Judge verified versions and keep what counts."""
         intake = RecordIntake()
+        terms = self._terms(now)
         for item in items:
             if self.holds(item.header):
-                self._keep_body(item, store, intake)
+                self._keep_body(item, terms, store, intake)
             elif item.header.id not in self._waiting:
-                self._take_one(item, now, store, intake)
+                self._take_one(item, terms, now, store, intake)
+        self._keeping.bound_aside(store)
+        self._save(store)
         return intake
 
-    def _take_one(self, item: RecordItem, now: Moment, store: Store, intake: RecordIntake) -> None:
+    def _take_one(
+        self, item: RecordItem, terms: Terms, now: Moment, store: Store, intake: RecordIntake
+    ) -> None:
         header, verdict = item.header, self._judge(item.header, store)
         if isinstance(verdict, Deferred):
             self._waiting.hold(item, verdict.missing, now)
@@ -138,18 +170,17 @@ class Records:
         elif isinstance(verdict, Invalid):
             intake.refused = intake.refused or verdict.reason
             intake.refusals += 1
-        elif is_ahead(item, self._latest_ms(now)):
+        elif is_ahead(header.hlc, self._latest_ms(now)):
             self._waiting.quarantine(item)
-        elif too_old(header, self._time.now_s(now)):
+        elif too_old(header, terms.certain_s):
             intake.late += 1
         else:
             if isinstance(verdict, Valid):
-                time_s = self._time.now_s(now)
-                intake.changes += self._keeping.keep(header, self.quota, time_s, now.utc_ms, store)
+                intake.changes += self._keeping.keep(header, self._stands_at(now, store), terms, store)
                 intake.fresh += [item] if self.holds(header) else []
             elif store.version(header.id) is None:
-                store.put_version(header, State.ASIDE, now.utc_ms)
-            self._keep_body(item, store, intake)
+                store.put_version(header, State.ASIDE, terms.at_ms)
+            self._keep_body(item, terms, store, intake)
 
     def _judge(self, header: Header, store: Store) -> Verdict:
         """The verdict of the rules; a grant whose versions wait for a manifest is remembered."""
@@ -158,24 +189,47 @@ class Records:
             self._awaited.setdefault(verdict.missing, {})[header.cred] = None
         return verdict
 
+    def _stands_at(self, now: Moment, store: Store) -> Stands:
+        """Which of a record's versions count. One that is kept though it is dated ahead, after a start with
+        a wrong clock, is `replace`'s to judge.
+        """
+        certain_s, latest_ms = self._time.certain_s(now), self._latest_ms(now)
+
+        def stands(version: Version, header: Header) -> bool:
+            if too_old(header, certain_s):
+                return False
+            if version.state is State.ASIDE and is_ahead(version.hlc, latest_ms):
+                return False
+            return isinstance(self._judge(header, store), Valid)
+
+        return stands
+
+    def _terms(self, now: Moment) -> Terms:
+        time = self._time
+        return Terms(self.quota, time.now_s(now), time.certain_s(now), time.certain_ms(now))
+
     def _latest_ms(self, now: Moment) -> int:
         """The time by which a version is dated ahead: the clock's, or group time if that is later."""
-        return max(now.utc_ms, self._time.now_ms(now))
+        return max(now.utc_ms, self._time.certain_ms(now))
 
     # --- bodies --------------------------------------------------------------------------------------------
 
-    def _keep_body(self, item: RecordItem, store: Store, intake: RecordIntake) -> None:
+    def _keep_body(self, item: RecordItem, terms: Terms, store: Store, intake: RecordIntake) -> None:
         """Keep the body that came with a version that is here, or note that it is lacking."""
-        body_hash = item.header.body_hash
-        if body_hash is None or store.has_body(body_hash):
-            intake.durable.append(item.header.id)
-        elif item.body is None:
-            if self.holds(item.header):
-                intake.bodies.append((body_hash, item.header.size))
-        elif store.bytes_of(item.header.creator) + item.header.size <= self.quota.bytes:
-            store.put_body(body_hash, item.body)
-            self._on_body(body_hash)
-            intake.durable.append(item.header.id)
+        header = item.header
+        if header.body_hash is None or store.has_body(header.body_hash):
+            intake.durable.append(header.id)
+        elif has_ended(header, terms.certain_s):
+            store.release_body(header.id)
+            intake.durable.append(header.id)
+        elif store.bytes_of(header.creator) + header.size > terms.quota.bytes:
+            pass
+        elif item.body is not None:
+            store.put_body(header.body_hash, item.body)
+            self._on_body(header.body_hash)
+            intake.durable.append(header.id)
+        elif self.holds(header):
+            intake.bodies.append((header.body_hash, header.size))
 
     def take_body(self, body_hash: bytes, body: bytes, store: Store) -> bool:
         """Keep a body that came apart from its header; False when nothing here names it any more."""
@@ -183,11 +237,12 @@ class Records:
             return False
         store.put_body(body_hash, body)
         self._on_body(body_hash)
+        self._save(store)
         return True
 
     def _on_body(self, body_hash: bytes) -> None:
         """What waited for a manifest is judged again when it has come."""
-        self._to_judge.update(self._awaited.pop(body_hash, {}))
+        self.judge_again(self._awaited.pop(body_hash, ()))
 
     # --- when authority changes ----------------------------------------------------------------------------
 
@@ -197,84 +252,162 @@ class Records:
 
     def judge_again(self, grants: Iterable[bytes]) -> None:
         """The standing of these grants has changed; `work` does what follows from it."""
-        self._to_judge.update(dict.fromkeys(grants))
+        for grant in grants:
+            self._tasks[grant] = None
+            if grant == self._task:
+                self._task = None  # what has been settled already is settled once more
 
     def work(self, now: Moment, store: Store) -> list[Change]:
-        """Settle records whose versions are to be judged again, at most RECORDS_SETTLED_MAX of them, so that
-        no revocation holds up the loop. What is left is remembered, and goes on with the next event.
+        """Settle records anew that something has changed for, at most RECORDS_SETTLED_MAX of them, so that no
+        revocation holds up the loop. What is left is remembered, and goes on with the next event.
         """
-        if not self._to_judge:
+        if self.quota.ids != self._quota_ids:
+            self._quota_ids = self.quota.ids
+            self.judge_again((_QUOTA,))
+        if not self._tasks:
             return []
         changes: list[Change] = []
+        stands, terms = self._stands_at(now, store), self._terms(now)
         for _ in range(RECORDS_SETTLED_MAX):
-            record_id = self._next_to_settle(store)
-            if record_id is None:
-                break
-            changes += self._settle(record_id, now, store)
-        left = b"".join(list(self._to_judge)[:_UNFINISHED_GRANTS_MAX])
-        if left != (store.setting(_UNFINISHED) or b""):
-            store.set_setting(_UNFINISHED, left or None)
+            if self._task is None:
+                if not self._tasks:
+                    break
+                self._task = next(iter(self._tasks))
+                self._to_settle = self._concerned(self._task, store)
+            record_id = next(self._to_settle, None)
+            if record_id is not None:
+                changes += self._keeping.settle(record_id, stands, terms, store)
+            else:
+                del self._tasks[self._task]
+                self._task = None
+        self._keeping.bound_aside(store)
+        self._save(store)
         return changes
 
-    def _next_to_settle(self, store: Store) -> bytes | None:
-        while not self._to_settle:
-            grant = next(iter(self._to_judge), None)
-            if grant is None:
-                return None
-            if self._judging == grant:
-                del self._to_judge[grant]
-                self._judging = None
-                continue
-            self._judging = grant
-            self._to_settle.extend(store.records_citing(grant))
-        return self._to_settle.popleft()
+    def _concerned(self, task: bytes, store: Store) -> Iterator[bytes]:
+        """The ids of the records that a task is about."""
+        if task == _QUOTA:
+            return self._beyond_quota(store)
+        if task == _CLOCK:
+            versions = (store.version(version_id) for _, version_id in list(self.ids.expiring))
+            return (version.record_id for version in versions if version is not None)
+        return iter(store.records_citing(task))
 
-    def _settle(self, record_id: bytes, now: Moment, store: Store) -> list[Change]:
-        time_s, latest_ms = self._time.now_s(now), self._latest_ms(now)
+    def _beyond_quota(self, store: Store) -> Iterator[bytes]:
+        """What is too much of each member's, and what had been too much and may fit now."""
+        view = self._view
+        grants = (view.admitted(grant_id) for grant_id in view.grant_ids())
+        for pid in dict.fromkeys(
+            one.grant.pid for one in grants if one is not None and one.grant is not None
+        ):
+            while store.ids_of(pid) > self.quota.ids and (largest := store.largest_id(pid)) is not None:
+                yield largest
+        for _, version_id in store.aside_oldest(RECORDS_ASIDE_MAX):
+            version = store.version(version_id)
+            if version is not None and version.state is State.ASIDE:
+                yield version.record_id
 
-        def stands(header: Header) -> bool:
-            if too_old(header, time_s) or is_ahead(RecordItem(header), latest_ms):
-                return False
-            return isinstance(self._judge(header, store), Valid)
-
-        return self._keeping.settle(record_id, stands, self.quota, time_s, now.utc_ms, store)
+    def _save(self, store: Store) -> None:
+        """Write down what a restart must not forget."""
+        tasks = b"".join(self._tasks if len(self._tasks) <= _TASKS_SAVED_MAX else (_ALL,))
+        if tasks != self._saved_tasks:
+            store.set_setting(_TASKS, tasks or None)
+            self._saved_tasks = tasks
+        if self._quota_ids != self._saved_quota_ids:
+            # With the task, so that a restart takes up one or the other.
+            store.set_setting(_QUOTA_APPLIED, self._quota_ids.to_bytes(_NUMBER_BYTES, "big"))
+            self._saved_quota_ids = self._quota_ids
+        unsure_s = self._keeping.unsure_to_s
+        if unsure_s != self._saved_unsure_s:
+            store.set_setting(_UNSURE_TO, unsure_s.to_bytes(_NUMBER_BYTES, "big"))
+            self._saved_unsure_s = unsure_s
 
     # --- time ----------------------------------------------------------------------------------------------
 
     def expire(self, now: Moment, store: Store) -> RecordIntake:
         """Take in what need no longer wait, and let go of what is over."""
-        due = self._waiting.due(now, self._latest_ms(now))
-        intake = self.take(due, now, store)
-        time_s = self._time.now_s(now)
-        intake.changes += self._keeping.expire(time_s, store)
-        if self._time.synced and now.mono_ms >= self._collect_ms:
-            more = self._keeping.collect(time_s, store) == RECORDS_EXPIRED_MAX
+        intake = self.take(self._waiting.due(now, self._latest_ms(now)), now, store)
+        terms = self._terms(now)
+        if self._was_unsure(now):
+            self._keeping.unsure_to_s = 0
+            self.judge_again((_CLOCK,))
+        intake.changes += self._keeping.expire(terms, store)
+        if self._may_collect(now):
+            more = self._keeping.collect(self._time.floor_s, store) == RECORDS_EXPIRED_MAX
             self._collect_ms = now.mono_ms + (0 if more else RECORDS_COLLECT_MS)
         if now.mono_ms >= self._trim_ms:
-            self._trim_ms = now.mono_ms + ASIDE_TRIM_MS
-            self._keeping.trim_aside(now.utc_ms, store)
+            more = self._keeping.trim_aside(terms.at_ms, store)
+            self._trim_ms = now.mono_ms + (0 if more else ASIDE_TRIM_MS)
+        self._save(store)
         return intake
 
-    def misdated(self, now: Moment, store: Store) -> list[Version]:
-        """The kept versions that are dated ahead, once the clock has been set back or the node was started
-        anew; for `redate` to decide on. At most RECORDS_EXPIRED_MAX.
-        """
-        offset = now.utc_ms - now.mono_ms
-        if self._offset_ms is not None and offset >= self._offset_ms:
-            self._offset_ms = offset
-            return []
-        self._offset_ms = offset
-        limit = hlc_at(self._latest_ms(now) + HLC_AHEAD_MS_MAX + 1)
-        return store.kept_ahead(limit, RECORDS_EXPIRED_MAX)
+    def _was_unsure(self, now: Moment) -> bool:
+        """Whether what was hidden by a time that was not certain has become certain, or was wrong."""
+        unsure_s = self._keeping.unsure_to_s
+        wrong = self._time.now_s(now) < unsure_s - CLOCK_SET_BACK_MS // 1000
+        return unsure_s > 0 and (wrong or self._time.certain_s(now) >= unsure_s)
 
-    def forget(self, version: Version, now: Moment, store: Store) -> list[Change]:
-        """Let a version go as if it had never been here."""
-        changes = self._keeping.forget(version, store)
-        return changes + self._settle(version.record_id, now, store)
+    def _may_collect(self, now: Moment) -> bool:
+        """What has ended is taken from view before it is collected."""
+        ended = self._keeping.next_end_s is not None and self._keeping.next_end_s <= self._time.now_s(now)
+        return self._time.synced and not ended and now.mono_ms >= self._collect_ms
+
+    # --- wrong clocks --------------------------------------------------------------------------------------
+
+    def misdated(self, now: Moment, store: Store) -> list[Version]:
+        """The kept versions that are dated ahead, largest first, at most RECORDS_SETTLED_MAX; for the caller
+        to `replace`. Those that it leaves are told again after a while.
+        """
+        if not self._looks_for_misdated(now):
+            return []
+        self._offset_ms = now.utc_ms - now.mono_ms
+        last = hlc_at(self._latest_ms(now) + HLC_AHEAD_MS_MAX + 1) - 1  # that is not ahead
+        found = store.kept_ahead(last, RECORDS_SETTLED_MAX)
+        self._misdated_ms = now.mono_ms + REFRESH_RETRY_S * 1000 if found else None
+        return found
+
+    def _looks_for_misdated(self, now: Moment) -> bool:
+        """Whether this is the first look, the clock was set back, or something had been left."""
+        offset = now.utc_ms - now.mono_ms
+        if not len(self.ids):
+            return False
+        if self._offset_ms is None or offset <= self._offset_ms - CLOCK_SET_BACK_MS:
+            return True
+        self._offset_ms = max(self._offset_ms, offset)
+        return self._misdated_ms is not None and self._misdated_ms <= now.mono_ms
+
+    def misdated_due(self, now: Moment) -> int | None:
+        """When `misdated` next has something to do, on the monotonic clock, if the clock is confirmed."""
+        return now.mono_ms if self._looks_for_misdated(now) else self._misdated_ms
+
+    def replace(self, version: Version, item: RecordItem | None, now: Moment, store: Store) -> RecordIntake:
+        """Forget a version that is dated ahead, and what else of its record is aside and ahead; `item` is the
+        same content under another date, if it was ours.
+        """
+        intake, terms, stands = RecordIntake(), self._terms(now), self._stands_at(now, store)
+        self._misdated_ms = now.mono_ms  # there may be more
+        gone = [
+            one.id
+            for one in store.versions(version.record_id)
+            if one.id == version.id or (one.state is State.ASIDE and is_ahead(one.hlc, self._latest_ms(now)))
+        ]
+        if item is not None and store.version(item.header.id) is None:
+            store.put_version(item.header, State.ASIDE, terms.at_ms)
+        intake.changes += self._keeping.settle(
+            version.record_id, lambda one, header: one.id not in gone and stands(one, header), terms, store
+        )
+        for version_id in gone:
+            if (one := store.version(version_id)) is not None and one.state is State.ASIDE:
+                store.discard_version(version_id)
+        if item is not None and self.holds(item.header):
+            intake.fresh.append(item)
+        return intake
+
+    # --- deadlines -----------------------------------------------------------------------------------------
 
     def next_deadline(self, now: Moment) -> int | None:
         """When `expire` or `work` next has something to do, on the monotonic clock."""
-        if self._to_judge:
+        if self._tasks or self._was_unsure(now) or self.quota.ids != self._quota_ids:
             return now.mono_ms
         end_s = self._keeping.next_end_s
         dues = (
@@ -288,9 +421,8 @@ class Records:
 def _manifest(wanted: bytes, store: RecordSet) -> frozenset[bytes] | None:
     """The versions that a manifest lists; one that cannot be read lists none."""
     body = store.body(wanted)
-    if body is None:
-        return None
-    try:
-        return manifest_ids(body)
-    except RemoteProtocolError:
-        return frozenset()
+    return None if body is None else manifest_ids(body) or frozenset()
+
+
+def _number(raw: bytes | None, default: int) -> int:
+    return default if raw is None else int.from_bytes(raw, "big")

@@ -11,7 +11,7 @@ Differs: the original looked for records that expire within 20 seconds, too late
 from __future__ import annotations
 
 from protocol.errors import RuleError
-from protocol.limits import REFRESH_RETRY_S, REFRESHED_MAX
+from protocol.limits import RECORDS_SETTLED_MAX, REFRESH_RETRY_S, REFRESHED_MAX
 from protocol.machines.record_keeping import header_in
 from protocol.machines.write import Pen, Writing
 from protocol.records.record import Header, RecordItem
@@ -36,7 +36,7 @@ class Refreshing:
         for record_id, life_s in self._lives.items():
             shown = store.shown(record_id)
             ends = header_in(store, shown).expires if shown is not None else None
-            self._due_s[record_id] = (ends or 0) - life_s // 3
+            self._due_s[record_id] = _due_s(ends or 0, life_s)
 
     def check_room(self, record_id: bytes | None) -> None:
         """Refuse one record too many. Raises: RuleError(quota-exceeded)."""
@@ -53,7 +53,16 @@ class Refreshing:
         life_s = header.expires - header.hlc_s
         store.set_refresh(header.record_id, life_s)
         self._lives[header.record_id] = life_s
-        self._due_s[header.record_id] = header.expires - life_s // 3
+        self._due_s[header.record_id] = _due_s(header.expires, life_s)
+
+    def follow(self, header: Header) -> None:
+        """This identity has written a version that leaves the life as it is; nothing happens when the record
+        is not refreshed here.
+        """
+        life_s = self._lives.get(header.record_id)
+        if life_s is not None:
+            assert header.expires is not None
+            self._due_s[header.record_id] = _due_s(header.expires, life_s)
 
     def stop(self, record_id: bytes, store: RecordSet) -> None:
         """Let a record expire."""
@@ -62,9 +71,11 @@ class Refreshing:
             store.set_refresh(record_id, None)
 
     def due(self, own: bytes, writing: Writing, pen: Pen) -> list[RecordItem]:
-        """Write again what is due; `own` is the pid of this node's identity."""
-        now_s, items = pen.now.utc_s, []
-        for record_id in [record for record, due in self._due_s.items() if due <= now_s]:
+        """Write again what is due, at most RECORDS_SETTLED_MAX; `own` is the pid of this node's identity."""
+        items = []
+        now_s = max(pen.now.utc_s, pen.time.now_s(pen.now))  # by which readers see it expire
+        due = [record_id for record_id, due_s in self._due_s.items() if due_s <= now_s]
+        for record_id in due[:RECORDS_SETTLED_MAX]:
             item = self._refreshed(record_id, own, writing, pen)
             if item is not None:
                 items.append(item)
@@ -77,7 +88,7 @@ class Refreshing:
             self.stop(record_id, pen.store)
             return None
         life_s = self._lives[record_id]
-        self._due_s[record_id] = pen.now.utc_s + REFRESH_RETRY_S
+        self._due_s[record_id] = max(pen.now.utc_s, pen.time.now_s(pen.now)) + REFRESH_RETRY_S
         try:
             item = writing.again(before, pen, pen.now.utc_s + life_s)
         except RuleError:
@@ -85,10 +96,15 @@ class Refreshing:
         assert item.header.expires is not None
         if item.header.expires <= before.expires:
             return None  # our credential ends; a renewed one will allow more
-        self._due_s[record_id] = item.header.expires - life_s // 3
+        self._due_s[record_id] = _due_s(item.header.expires, life_s)
         return item
 
     def next_deadline(self, now_s: int, now_mono_ms: int) -> int | None:
         """When `due` next has something to do, on the monotonic clock."""
         due = min(self._due_s.values(), default=None)
         return None if due is None else now_mono_ms + max(0, due - now_s) * 1000
+
+
+def _due_s(expires: int, life_s: int) -> int:
+    """When a record that expires then is written again: a second before is the latest."""
+    return expires - max(1, life_s // 3)

@@ -20,21 +20,24 @@ from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN
 from protocol.errors import RuleError
-from protocol.limits import BODY_BYTES_MAX, EXPIRING_LIFE_S_MAX
+from protocol.limits import BODY_BYTES_MAX, EXPIRING_LIFE_S_MAX, HEADER_LIFE_S
 from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord
 from protocol.machines.group_time import GroupTime
 from protocol.machines.quotas import Quota
 from protocol.machines.record_keeping import header_in
-from protocol.peer_time import Moment, hlc_s, next_hlc
+from protocol.machines.record_waiting import is_ahead
+from protocol.machines.records import Store
+from protocol.peer_time import Moment, hlc_ms, hlc_s, next_hlc
 from protocol.records.attributes import Attribute, canonical_attributes
 from protocol.records.record import (
+    VERSION_MAX,
     Header,
     RecordItem,
     body_hash_of,
     new_record_id,
     sign_header,
 )
-from protocol.records.record_set import RecordSet, State
+from protocol.records.record_set import State
 from protocol.records.reserved import check_user_type, is_reserved
 
 _RANDOM_BYTES = 8
@@ -49,7 +52,7 @@ class Pen:
     quota: Quota
     time: GroupTime
     now: Moment
-    store: RecordSet
+    store: Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,11 @@ class Writing:
         check_user_type(wish.record_type)
         durable = wish.expires is None
         if wish.auto_refresh and durable:
-            raise RuleError("invalid-argument", "only a record that expires is refreshed")
+            raise RuleError(
+                "invalid-argument",
+                "only a record that expires is refreshed",
+                hint="leave out --auto-refresh: a record without an end lives until it is deleted",
+            )
         own = self._own.public.pid
         record_id = new_record_id(pen.view.gid, own, durable, self._rng.randbytes(_RANDOM_BYTES))
         if pen.store.ids_of(own) >= pen.quota.ids:
@@ -112,7 +119,7 @@ class Writing:
                 f"this identity has {pen.quota.ids} records in the group already, deleted ones counted",
                 hint="use other records again: peerd record update GROUP ID",
             )
-        _check_body(wish.body, own, pen)
+        _check_body(wish.body, pen.store.bytes_of(own), pen)
         draft = _Draft(wish.record_type, record_id, own, wish.expires).with_body(wish.body)
         draft = replace(draft, attributes=canonical_attributes(wish.attributes))
         return RecordItem(self._sign(draft, pen), wish.body or None)
@@ -124,9 +131,20 @@ class Writing:
         if wish.attributes is not None:
             draft = replace(draft, attributes=canonical_attributes(wish.attributes))
         if wish.body is not None:
-            _check_body(wish.body, before.creator, pen)
+            _check_body(wish.body, self._bytes_besides(before, pen), pen)
             draft = draft.with_body(wish.body)
         return RecordItem(self._sign(draft, pen), wish.body or None)
+
+    def _bytes_besides(self, before: Header, pen: Pen) -> int:
+        """What counts against the creator of a record once the version of ours that is kept has made way."""
+        own = self._own.public.pid
+        ours = [
+            header_in(pen.store, one.id)
+            for one in pen.store.versions(before.record_id)
+            if one.state is State.KEPT and one.author == own
+        ]
+        held = (one for one in ours if one.body_hash is not None and pen.store.has_body(one.body_hash))
+        return pen.store.bytes_of(before.creator) - sum(one.size for one in held)
 
     def _new_end(self, before: Header, wish: UpdateRecord, pen: Pen) -> int | None:
         if before.expires is None:
@@ -142,12 +160,14 @@ class Writing:
                 "delete the record if it should be gone: peerd record delete GROUP ID",
             )
         # Whoever changes it may have a credential that ends sooner than the one before.
-        return wish.expires or self._end_within(before.expires, pen)
+        return wish.expires or _end_within(before.expires, self._date(before.hlc, pen), pen)
 
     def delete(self, wish: DeleteRecord, pen: Pen) -> RecordItem:
         """A version that deletes a record."""
         before = self._writable(wish.record_id, wish.if_version, pen)
-        expires = None if before.expires is None else self._end_within(before.expires, pen)
+        expires = before.expires
+        if expires is not None:
+            expires = _end_within(expires, self._date(before.hlc, pen), pen)
         draft = _Draft(before.type, before.record_id, before.creator, expires, before, deleted=True)
         return RecordItem(self._sign(draft, pen))
 
@@ -156,21 +176,24 @@ class Writing:
         deletes deletes again.
         """
         if before.expires is not None:
-            expires = self._end_within(max(expires or 0, before.expires), pen)
+            expires = _end_within(max(expires or 0, before.expires), self._date(before.hlc, pen), pen)
         return RecordItem(self._sign(_same(before, expires), pen))
 
     def redated(self, before: Header, pen: Pen) -> RecordItem:
-        """The same content dated now, though `before` is dated ahead of it."""
-        expires = None if before.expires is None else self._end_within(before.expires, pen)
-        draft = replace(_same(before, expires), before=None)
-        return RecordItem(self._sign(draft, pen))
+        """The same content dated now and with the same life, though `before` is dated ahead of it."""
+        others = (one.hlc for one in pen.store.versions(before.record_id))
+        sound = (hlc for hlc in others if not is_ahead(hlc, pen.now.utc_ms))
+        hlc = self._date(max(sound, default=0), pen)
+        life_s = None if before.expires is None else before.expires - before.hlc_s
+        expires = None if life_s is None else _end_within(hlc_s(hlc) + life_s, hlc, pen)
+        return RecordItem(self._sign(_same(before, expires), pen, hlc))
 
     def reserved(self, record_type: str, record_id: bytes, body: bytes, expires: int, pen: Pen) -> RecordItem:
         """A version of one of peerd's own records, which this identity has under a fixed id."""
         assert is_reserved(record_type)
         kept = [one for one in pen.store.versions(record_id) if one.state is State.KEPT]
         before = header_in(pen.store, max(kept, key=lambda one: one.hlc).id) if kept else None
-        end = self._end_within(expires, pen)
+        end = _end_within(expires, self._date(0 if before is None else before.hlc, pen), pen)
         draft = _Draft(record_type, record_id, self._own.public.pid, end, before).with_body(body)
         return RecordItem(self._sign(draft, pen), body)
 
@@ -203,34 +226,28 @@ class Writing:
             )
         return header
 
-    def _end_within(self, expires: int, pen: Pen) -> int:
-        """The end nearest to `expires` that the rules allow."""
-        now_s = pen.now.utc_s
-        latest = min(now_s + EXPIRING_LIFE_S_MAX, _grant(pen).window.end)
-        return min(max(expires, now_s + 2), latest)
-
-    def _check_end(self, expires: int, hlc: int, pen: Pen) -> None:
-        written_s, grant = hlc_s(hlc), _grant(pen)
-        if expires <= written_s:
-            raise _bad_end("a record cannot have expired already", "choose a later end")
-        if expires > written_s + EXPIRING_LIFE_S_MAX:
-            days = EXPIRING_LIFE_S_MAX // 86_400
-            raise _bad_end(
-                f"a record expires after {days} days at most",
-                "leave out the end for one that lives until it is deleted, or refresh it: --auto-refresh",
-            )
-        if expires > grant.window.end:
-            raise _bad_end(
-                "a record cannot outlive the credential of who writes it",
-                "choose an end before that of your credential: peerd status",
-            )
-
     # --- signing -------------------------------------------------------------------------------------------
 
-    def _sign(self, draft: _Draft, pen: Pen) -> Header:
+    def _date(self, before: int, pen: Pen) -> int:
+        """The hlc for a version that replaces one of the hlc `before`. One that others would not take yet is
+        not written.
+        """
         _check_clock(pen)
+        last = self._last_hlc if hlc_ms(self._last_hlc) <= pen.now.utc_ms else 0  # the clock was set back
+        hlc = next_hlc(pen.now.utc_ms, max(last, before))
+        if is_ahead(hlc, pen.now.utc_ms):
+            raise RuleError(
+                "clock-not-trusted",
+                "the version that is here is dated ahead of this machine's clock",
+                hint="look at the clocks of those who write: peerd status",
+            )
+        return hlc
+
+    def _sign(self, draft: _Draft, pen: Pen, hlc: int | None = None) -> Header:
+        """Date and sign a version, by `hlc` if that is given."""
         grant, before = _grant(pen), draft.before
-        hlc = next_hlc(pen.now.utc_ms, max(self._last_hlc, 0 if before is None else before.hlc))
+        if hlc is None:
+            hlc = self._date(0 if before is None else before.hlc, pen)
         if not grant.window.holds(hlc_s(hlc)):
             raise RuleError(
                 "clock-not-trusted",
@@ -238,7 +255,7 @@ class Writing:
                 hint="look at the clocks of those who write: peerd status",
             )
         if draft.expires is not None:
-            self._check_end(draft.expires, hlc, pen)
+            _check_end(draft.expires, hlc, pen)
         self._last_hlc = hlc
         return sign_header(
             self._own,
@@ -247,9 +264,9 @@ class Writing:
             type=draft.type,
             creator=draft.creator,
             cred=grant.act_id,
-            created=hlc if before is None else before.created,
+            created=hlc if before is None else min(before.created, hlc),
             hlc=hlc,
-            version=1 if before is None else before.version + 1,
+            version=1 if before is None else min(before.version + 1, VERSION_MAX),
             expires=draft.expires,
             deleted=draft.deleted,
             attributes=draft.attributes,
@@ -288,18 +305,48 @@ def _check_clock(pen: Pen) -> None:
         )
 
 
-def _check_body(body: bytes, creator: bytes, pen: Pen) -> None:
+def _check_body(body: bytes, besides: int, pen: Pen) -> None:
+    """`besides` are the bytes that count against the record's creator already."""
     if len(body) > BODY_BYTES_MAX:
         raise RuleError(
             "record-too-large",
             f"the data has {len(body)} bytes, and a record takes {BODY_BYTES_MAX}",
             hint="cut it into several records",
         )
-    if pen.store.bytes_of(creator) + len(body) > pen.quota.bytes:
+    if body and besides + len(body) > pen.quota.bytes:
         raise RuleError(
             "quota-exceeded",
             f"the data of this record's creator would be more than {pen.quota.bytes} bytes",
             hint="delete records that are no longer needed: peerd record delete GROUP ID",
+        )
+
+
+def _end_within(expires: int, hlc: int, pen: Pen) -> int:
+    """The end nearest to `expires` that the rules allow for a version of this hlc."""
+    latest = min(hlc_s(hlc) + EXPIRING_LIFE_S_MAX, _grant(pen).window.end)
+    return min(max(expires, max(hlc_s(hlc), pen.time.now_s(pen.now)) + 2), latest)
+
+
+def _check_end(expires: int, hlc: int, pen: Pen) -> None:
+    written_s, grant = hlc_s(hlc), _grant(pen)
+    if written_s + HEADER_LIFE_S <= pen.time.certain_s(pen.now):
+        raise RuleError(
+            "clock-not-trusted",
+            "by this machine's clock the record would be older than the group keeps any",
+            hint="set the clock, then try again",
+        )
+    if expires <= max(written_s, pen.time.now_s(pen.now)):
+        raise _bad_end("a record cannot have expired already", "choose a later end")
+    if expires > written_s + EXPIRING_LIFE_S_MAX:
+        days = EXPIRING_LIFE_S_MAX // 86_400
+        raise _bad_end(
+            f"a record expires after {days} days at most",
+            "leave out the end for one that lives until it is deleted, or refresh it: --auto-refresh",
+        )
+    if expires > grant.window.end:
+        raise _bad_end(
+            "a record cannot outlive the credential of who writes it",
+            "choose an end before that of your credential: peerd status",
         )
 
 
