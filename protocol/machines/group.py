@@ -423,11 +423,17 @@ class GroupMachine:
                 outputs += self._left(link, now, store)
         grant = self.members.own_grant(now.utc_s)
         self._absorb_records(self.data.on_tick(grant, now, store), None, now, store, outputs)
-        self._write_contact(grant, now, store, outputs)
+        self._write_contact(now, store, outputs)
         outputs += self.bodies.on_tick(now, store)
         outputs += self.synchronize.on_tick(now)
 
-    def _write_contact(self, grant: Grant | None, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _usable_grant(self, now: Moment) -> Grant | None:
+        """The own credential, once it is in AUTH, so that others can judge by it."""
+        grant = self.members.own_grant(now.utc_s)
+        return grant if grant is not None and self.members.view.admitted(grant.act_id) is not None else None
+
+    def _write_contact(self, now: Moment, store: Store, outputs: list[Output]) -> None:
+        grant = self._usable_grant(now)
         wish = self.directory.wish(self.links.listens, grant, now)
         if wish is None:
             return
@@ -447,7 +453,7 @@ class GroupMachine:
             self.dialling.next_deadline(self.links),
             self.members.next_deadline(now),
             self.data.next_deadline(now),
-            self.directory.next_deadline(self.links.listens, self._own_grant, now),
+            self.directory.next_deadline(self.links.listens, self._usable_grant(now), now),
             self.bodies.next_deadline(),
             self._own_change(now),
         ]
