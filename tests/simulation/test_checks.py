@@ -15,6 +15,7 @@ from protocol.sim.checks import CheckFailed, check_always, check_quiet
 from protocol.sim.faulty import _act
 from protocol.sim.node import Node
 from protocol.sim.world import World
+from protocol.wire.messages import Namespace
 from tests.simulation.worlds import MINUTE, gathered, renew, settled, until
 
 
@@ -138,7 +139,7 @@ def test_two_links_to_one_node_and_one_to_oneself_are_seen(world: World) -> None
 def test_a_session_left_over_is_seen(world: World) -> None:
     synchronize = world.nodes["n1"].machine.synchronize
     partner = next(iter(synchronize._partners.values()))
-    synchronize._begin(partner, world.nodes["n1"].moment())
+    synchronize._begin(partner, Namespace.AUTH, world.nodes["n1"].moment())
     with pytest.raises(CheckFailed, match="sessions: n1"):
         check_quiet(world)
 

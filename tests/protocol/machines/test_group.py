@@ -369,7 +369,7 @@ def test_end_of_a_quarantine_lets_sessions_try_again_soon(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     partner = player.machine.synchronize._partners[1]
-    partner.gap_ms, partner.not_before_ms = SESSION_GAP_MS_MAX, after(300).mono_ms
+    partner.auth.gap_ms, partner.auth.not_before_ms = SESSION_GAP_MS_MAX, after(300).mono_ms
     player.hear(
         1,
         news(
@@ -379,7 +379,7 @@ def test_end_of_a_quarantine_lets_sessions_try_again_soon(group):
         ),
     )
     player.at(7)
-    assert partner.not_before_ms == after(7).mono_ms + SESSION_GAP_MS_MIN
+    assert partner.auth.not_before_ms == after(7).mono_ms + SESSION_GAP_MS_MIN
 
 
 # --- commands ---------------------------------------------------------------------------------------------
