@@ -98,7 +98,7 @@ def condition(predicate: Predicate, bindings: Bindings) -> str:
             return _has_entry(_named(field_, bindings))
         case Compare(field_, kind, op, value):
             if field_.built_in:
-                return _own_compares(predicate, bindings)
+                return f"+{_own(predicate, bindings)}"
             if op is Op.NOT_EQUAL:
                 there = _has_entry(f"{_named(field_, bindings)} AND a.kind = {bindings.bind(kind)}")
                 equal = condition(Compare(field_, kind, Op.EQUAL, value), bindings)
@@ -108,13 +108,10 @@ def condition(predicate: Predicate, bindings: Bindings) -> str:
             if field_.built_in:
                 if BUILT_IN[field_.name] != STRING:
                     return _NEVER
-                return f"({_COLUMNS[field_.name]} GLOB {bindings.bind(_glob(pattern))})"
+                return f"+({_COLUMNS[field_.name]} GLOB {bindings.bind(_glob(pattern))})"
             return _has_entry(_entry(predicate, bindings))
-        case ByPeer(field_, pids):
-            if not pids:
-                return _NEVER
-            literals = ", ".join(f"x'{pid.hex()}'" for pid in pids)
-            return f"({_PEER_COLUMNS[field_.name]} IN ({literals}))"
+        case ByPeer():
+            return f"+{_own(predicate, bindings)}"
         case _:
             assert_never(predicate)
 
@@ -172,8 +169,15 @@ def _glob(pattern: str) -> str:
     )
 
 
-def _own_compares(compare: Compare, bindings: Bindings) -> str:
-    name, value = compare.field.name, compare.value
+def _own(compare: Compare | ByPeer, bindings: Bindings) -> str:
+    """What is true of a row whose own fact compares so. A plus before it keeps SQLite from the indexes: by
+    which of them to begin, the source says.
+    """
+    name = compare.field.name
+    if isinstance(compare, ByPeer):
+        literals = ", ".join(f"x'{pid.hex()}'" for pid in compare.pids)
+        return f"({_PEER_COLUMNS[name]} IN ({literals}))"
+    value = compare.value
     if compare.kind != BUILT_IN[name]:
         return _NEVER
     if compare.op is Op.EQUAL and isinstance(value, str) and name in ("record_id", *PEER_FIELDS):
@@ -214,11 +218,11 @@ def source(predicate: Predicate, bindings: Bindings) -> str | None:
         case Compare(field_) | Like(field_) if not field_.built_in:
             return _entries(field_, _value(predicate, bindings), bindings)
         case ByPeer():
-            return _rows(condition(predicate, bindings))
+            return _rows(_own(predicate, bindings))
         case Compare(field_, _, op) if field_.name in _INDEXED and op is not Op.NOT_EQUAL:
-            return _rows(condition(predicate, bindings))
+            return _rows(_own(predicate, bindings))
         case Compare(field_, _, Op.EQUAL) if field_.name in ("record_id", *PEER_FIELDS):
-            return _rows(condition(predicate, bindings))
+            return _rows(_own(predicate, bindings))
         case _:
             return None
 
