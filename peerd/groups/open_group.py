@@ -18,9 +18,9 @@ from peerd.store.group_store import GroupStore
 from protocol.authority.founding import Founding
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import NODE_ID_BYTES
+from protocol.machines.chains import keep_chain
 from protocol.machines.events import Adopt, Connect
 from protocol.machines.group import GroupMachine
-from protocol.machines.issue import keep_chain
 from protocol.peer_time import Moment
 
 GOODBYE_S_MAX = 3.0  # to tell all neighbors and hear their end: a little more than one channel takes to close

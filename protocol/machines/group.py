@@ -337,7 +337,7 @@ class GroupMachine:
         outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
         outputs += note_elements(intake.fresh, self.members.view, now, store)
         if source is not None:
-            outputs += note_foreign(intake.fresh, self.issuing, self.members.view, now, store)
+            outputs += note_foreign(intake.fresh, self.members.view, now, store)
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
@@ -412,7 +412,7 @@ class GroupMachine:
 
     def _on_tick(self, now: Moment, store: Store, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
-        outputs += note_foreign(intake.fresh, self.issuing, self.members.view, now, store)
+        outputs += note_foreign(intake.fresh, self.members.view, now, store)
         if intake.fresh:
             self.synchronize.on_quarantine_ended(now)
         self._absorb(intake, None, now, store, outputs)

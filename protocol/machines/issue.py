@@ -1,12 +1,5 @@
-"""Issue: the group's machine signs what its user asked for, as the next acts of this store's own chains.
-
-A store signs on a chain of its own for each author (its identity, and the root where it holds the root's
-key), so that one identity on two machines never forks. A chain is begun by the first act, and anew
-
-* when its last act lies five minutes ahead of the clock: otherwise one slip of the clock would push every
-  later act into the future (authority-rules.md, "A signer starts a new chain if …"),
-* when its last act is not the one that this store signed last: somebody else has the key, and nothing is ever
-  built on what they signed.
+"""Issue: the group's machine signs what its user asked for, as the next acts of this store's own chains
+(chains.py).
 
 All or nothing: every request of a call is planned before the first act is signed, and nothing of the state
 changes before all are signed.
@@ -16,13 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from protocol.authority.act_set import ActSet
-from protocol.authority.acts import Act, Place, sign_act
+from protocol.authority.acts import Act, sign_act
 from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.bundle import encode_bundle, path_evidence
 from protocol.authority.elements import Der
@@ -40,42 +32,16 @@ from protocol.codec import encode
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import check_comment, check_friendly_name
 from protocol.errors import RuleError
-from protocol.ids import CHAIN_BYTES
 from protocol.limits import (
     BUNDLE_BYTES_MAX,
     ELEMENTS_PER_FRAME_MAX,
-    HLC_AHEAD_MS_MAX,
     PROPERTIES_BYTES_MAX,
 )
+from protocol.machines.chains import Pens
 from protocol.machines.events import Issue, SetProperties
-from protocol.peer_time import Moment, hlc_ms, next_hlc
+from protocol.peer_time import Moment
 
 _LEAF_OVERHEAD_BYTES = 16  # what the encoding of a bundle puts around one more act and certificate, at most
-
-
-@dataclass(slots=True)
-class _Pen:
-    """Writes the next acts of one chain, one after the other. `hlc` is the last one given out."""
-
-    gid: bytes
-    author: bytes
-    chain: bytes
-    seq: int
-    prev: bytes | None
-    hlc: int
-
-    def next_hlc(self, now: Moment) -> int:
-        """The time of the next act."""
-        self.hlc = next_hlc(now.utc_ms, self.hlc)
-        return self.hlc
-
-    def place(self, issuer: Issuer, hlc: int) -> Place:
-        """Where the next act stands."""
-        return Place(self.gid, self.author, self.chain, self.seq, self.prev, issuer.level, issuer.cred, hlc)
-
-    def note(self, act: Act) -> None:
-        """Go on from an act just signed."""
-        self.seq, self.prev = self.seq + 1, act.id
 
 
 class Issuing:
@@ -88,16 +54,16 @@ class Issuing:
 
     def issue(self, command: Issue, view: View, now: Moment, store: ActSet) -> list[tuple[Act, Der]]:
         """Sign one grant for each request. Raises: RuleError, with nothing changed."""
-        _check_ready(view)
+        check_ready(view)
         _check_subjects(command.requests)
-        pens: dict[bytes, _Pen] = {}
+        pens = Pens(view, self._rng, now, store)
         rooms: dict[bytes, int] = {}
         plans = []
         for request in command.requests:
             if not request.trust_clock:
                 check_clock(view, now)
             issuer = choose_issuer(view, self._own, command.root, request, now.utc_s)
-            pen = self._pen(pens, issuer, view, now, store)
+            pen = pens.of(issuer)
             hlc = pen.next_hlc(now)
             plans.append((plan_grant(view, issuer, request, hlc), issuer, pen, hlc))
             if issuer.cred not in rooms:
@@ -113,12 +79,12 @@ class Issuing:
                 )
             pen.note(act)
             issued.append((act, der))
-        _keep_chains(pens, store)
+        pens.keep()
         return issued
 
     def set_properties(self, command: SetProperties, view: View, now: Moment, store: ActSet) -> Act:
         """Sign the group's properties with some of them changed. Raises: RuleError, with nothing changed."""
-        root = _check_ready(view)
+        root = check_ready(view)
         if command.root.public.pid not in root.operating:
             raise RuleError(
                 "no-key-access",
@@ -128,38 +94,13 @@ class Issuing:
         check_clock(view, now)
         body = changed_properties(view.properties, command.changes)
         issuer = Issuer.root(command.root, root)
-        pens: dict[bytes, _Pen] = {}
-        pen = self._pen(pens, issuer, view, now, store)
+        pens = Pens(view, self._rng, now, store)
+        pen = pens.of(issuer)
         pen.hlc = max(pen.hlc, view.properties_hlc)  # of two, the later one counts
         act = sign_act(pen.place(issuer, pen.next_hlc(now)), Kind.PROPERTIES, body, [command.root])
         pen.note(act)
-        _keep_chains(pens, store)
+        pens.keep()
         return act
-
-    def is_foreign(self, act: Act, view: View, store: ActSet) -> bool:
-        """Whether an act that came from elsewhere stands on the chain that this store signs for its author:
-        somebody else has the key, or this store is an old copy of another.
-        """
-        last_id = store.setting(_setting(act.place.author))
-        last = None if last_id is None else view.admitted(last_id)
-        return last is not None and last.place.chain == act.place.chain
-
-    def _pen(self, pens: dict[bytes, _Pen], issuer: Issuer, view: View, now: Moment, store: ActSet) -> _Pen:
-        author = view.gid if issuer.grant is None else issuer.signer.public.pid
-        if author not in pens:
-            pens[author] = self._next_in_chain(author, view, now, store)
-        return pens[author]
-
-    def _next_in_chain(self, author: bytes, view: View, now: Moment, store: ActSet) -> _Pen:
-        last_id = store.setting(_setting(author))
-        last = None if last_id is None else view.admitted(last_id)
-        if last is not None:
-            place = last.place
-            head = view.head(author, place.chain)
-            usable = head is not None and head.id == last.id
-            if usable and hlc_ms(place.hlc) < now.utc_ms + HLC_AHEAD_MS_MAX:
-                return _Pen(view.gid, author, place.chain, place.seq + 1, last.id, place.hlc)
-        return _Pen(view.gid, author, self._rng.randbytes(CHAIN_BYTES), 1, None, 0)
 
 
 def _check_subjects(requests: Sequence[IssueRequest]) -> None:
@@ -186,21 +127,7 @@ def _evidence_room(view: View, issuer: Issuer, store: ActSet) -> int:
     return BUNDLE_BYTES_MAX - _LEAF_OVERHEAD_BYTES - len(encode_bundle(*evidence))
 
 
-def _setting(author: bytes) -> str:
-    return f"last/{author[:16].hex()}"
-
-
-def _keep_chains(pens: Mapping[bytes, _Pen], store: ActSet) -> None:
-    for author, pen in pens.items():
-        store.set_setting(_setting(author), pen.prev)
-
-
-def keep_chain(last: Act, store: ActSet) -> None:
-    """Remember a chain that was begun outside of the machine, by its last act: the root's, with genesis."""
-    store.set_setting(_setting(last.place.author), last.id)
-
-
-def _check_ready(view: View) -> Root:
+def check_ready(view: View) -> Root:
     if view.root is None:
         raise RuleError(
             "group-not-ready",

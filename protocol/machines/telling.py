@@ -11,9 +11,9 @@ from protocol.authority.bodies import Kind
 from protocol.authority.elements import Element
 from protocol.authority.view import View
 from protocol.codec import encode
+from protocol.machines.chains import is_foreign
 from protocol.machines.events import Notice
 from protocol.machines.facts import grant_facts, record_facts
-from protocol.machines.issue import Issuing
 from protocol.machines.record_keeping import Change
 from protocol.peer_time import Moment
 from protocol.records.reserved import is_reserved
@@ -44,11 +44,9 @@ def _told_of(element: Element, view: View, now: Moment) -> tuple[str, Mapping[st
     return "member-changed", grant_facts(grant)
 
 
-def note_foreign(
-    fresh: Iterable[Element], issuing: Issuing, view: View, now: Moment, store: ActSet
-) -> list[Notice]:
+def note_foreign(fresh: Iterable[Element], view: View, now: Moment, store: ActSet) -> list[Notice]:
     """Acts that came from elsewhere and stand on a chain which only this store signs."""
-    acts = [one for one in fresh if isinstance(one, Act) and issuing.is_foreign(one, view, store)]
+    acts = [one for one in fresh if isinstance(one, Act) and is_foreign(one, view, store)]
     return [
         note("key-used-elsewhere", {"author": act.place.author.hex(), "act": act.id.hex()}, now, store)
         for act in acts

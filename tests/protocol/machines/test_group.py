@@ -19,6 +19,7 @@ from protocol.limits import (
     SESSION_GAP_MS_MAX,
     SESSION_GAP_MS_MIN,
 )
+from protocol.machines.chains import keep_chain
 from protocol.machines.events import (
     Adopt,
     Close,
@@ -36,7 +37,6 @@ from protocol.machines.events import (
     SetProperties,
     Stop,
 )
-from protocol.machines.issue import keep_chain
 from protocol.machines.link import alive, opening
 from protocol.peer_time import Window, hlc_at
 from protocol.wire.messages import (

@@ -18,9 +18,10 @@ from protocol.credentials.keys import PrivateKey, all_hold
 from protocol.credentials.names import PeerName
 from protocol.errors import RULES, RuleError
 from protocol.limits import BUNDLE_BYTES_MAX, ELEMENTS_PER_FRAME_MAX, HLC_AHEAD_MS_MAX
+from protocol.machines.chains import is_foreign, keep_chain
 from protocol.machines.events import Connect, Input, Issue, LinkUp, Notice, Received, SetProperties, Tick
 from protocol.machines.group import GroupMachine
-from protocol.machines.issue import Issuing, changed_properties, keep_chain
+from protocol.machines.issue import Issuing, changed_properties
 from protocol.machines.link import opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_ms
@@ -205,10 +206,10 @@ def test_act_on_the_chain_of_this_store_that_came_from_elsewhere_is_foreign(grou
     theirs = foreign(one, seq=2, prev=mine.id, hlc=mine.place.hlc + 5)
     ((other, _),) = two.issue(wish("carl"))
     view, store = one.node.members.view, one.node.store
-    assert one.issuing.is_foreign(theirs, view, store)
-    assert not one.issuing.is_foreign(other, view, store)
-    assert not one.issuing.is_foreign(group.genesis, view, store)
-    assert not two.issuing.is_foreign(theirs, two.node.members.view, two.node.store)
+    assert is_foreign(theirs, view, store)
+    assert not is_foreign(other, view, store)
+    assert not is_foreign(group.genesis, view, store)
+    assert not is_foreign(theirs, two.node.members.view, two.node.store)
 
 
 @pytest.mark.parametrize("ahead_ms", [0, HLC_AHEAD_MS_MAX + 1000])
