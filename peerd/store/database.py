@@ -34,7 +34,12 @@ from peerd.errors import ConfigError, StoreCorrupt, StoreError, StoreFull, Store
 from peerd.paths import UNFINISHED_SUFFIX, NewFile, check_private_file, remove_durably, rename_durably
 from peerd.store.file_system import refuse_network_file_system
 from peerd.store.migrations import Schema, bring_up_to_date, version_of
-from protocol.limits import STORE_BUSY_MS_MAX, STORE_WAL_BYTES_MAX, STORE_WAL_PAGES_MAX
+from protocol.limits import (
+    STORE_BUSY_MS_MAX,
+    STORE_CACHE_KIB,
+    STORE_WAL_BYTES_MAX,
+    STORE_WAL_PAGES_MAX,
+)
 
 SQLITE_VERSION_MIN = (3, 51, 3)  # older ones can corrupt a database through its log (reliability study M6)
 
@@ -58,6 +63,7 @@ _PRAGMAS: dict[str, int | str] = {
     "checkpoint_fullfsync": 1,
     "mmap_size": 0,  # a failed read of a mapped page ends the process
     "cell_size_check": 1,
+    "cache_size": -STORE_CACHE_KIB,  # negative: not in pages
     "temp_store": "MEMORY",
     "journal_size_limit": STORE_WAL_BYTES_MAX,
 }

@@ -204,7 +204,7 @@ class RecordStore:
         for row in self._naming(body_hash):
             if row.state is State.KEPT:
                 self._creators.add(row, 0, len(data))
-        if self._bodies[body_hash][0]:
+        if self._named_in_table(body_hash)[0]:
             self._database.write(INSERT_BODY, body_values(number, body_hash, data))
             self._write_to(
                 "versions",
@@ -428,21 +428,27 @@ class RecordStore:
 
     def _body(self, body_hash: bytes) -> tuple[bool, int | None]:
         """Whether a version here names a body, and the body's number when it is here."""
+        named, number = self._named_in_table(body_hash)
+        if number is None and body_hash in self._fresh.bodies:
+            number = self._fresh.bodies[body_hash][0]
+        return named or body_hash in self._fresh.by_body, number
+
+    def _named_in_table(self, body_hash: bytes) -> tuple[bool, int | None]:
+        """The same, of the versions and bodies that are not held back."""
         if body_hash not in self._bodies:
             rows = self._database.rows(
                 "SELECT body FROM versions WHERE names_key = ? AND names = ? LIMIT 1",
                 (key_of(body_hash), body_hash),
             )
             self._bodies[body_hash] = (bool(rows), rows[0][0] if rows else None)
-        named, number = self._bodies[body_hash]
-        if number is None and body_hash in self._fresh.bodies:
-            number = self._fresh.bodies[body_hash][0]
-        return named or body_hash in self._fresh.by_body, number
+        return self._bodies[body_hash]
 
     def _naming(self, body_hash: bytes) -> list[VersionRow]:
         """The versions that name a body."""
-        stored = self._rows("WHERE names_key = ? AND names = ?", (key_of(body_hash), body_hash))
-        return [*stored, *self._fresh.by_body.get(body_hash, ())]
+        rows = self._fresh.by_body.get(body_hash, [])
+        if not self._named_in_table(body_hash)[0]:
+            return rows
+        return [*self._rows("WHERE names_key = ? AND names = ?", (key_of(body_hash), body_hash)), *rows]
 
     def _drop_body_with(self, row: VersionRow) -> None:
         """Drop the body of a stored version unless another one names it."""
@@ -450,6 +456,7 @@ class RecordStore:
             return
         if len(self._naming(row.names)) == 1:
             self._database.write("DELETE FROM bodies WHERE number = ?", (row.body,))
+        del self._bodies[row.names]
 
     def _held_bytes(self, row: VersionRow) -> int:
         """The bytes of a version's body when it is here."""

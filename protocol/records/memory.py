@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from protocol.authority.memory import MemoryActSet
-from protocol.peer_time import hlc_s
 from protocol.records.record import Header
 from protocol.records.record_set import State, Version, WantedBody
 
@@ -92,9 +91,9 @@ class MemoryStore(MemoryActSet):
 
     def load_versions(self) -> Iterator[tuple[int, bytes, bool]]:
         """See `RecordSet`."""
-        for entry in self._read().kept:
-            header = entry.header
-            yield hlc_s(header.hlc), header.id, header.durable
+        for durable, entries in self._read().by_age.items():
+            for entry in entries:
+                yield entry.header.hlc_s, entry.header.id, durable
 
     def header(self, version_id: bytes) -> bytes | None:
         """See `RecordSet`."""
@@ -136,6 +135,9 @@ class MemoryStore(MemoryActSet):
         entry = tables.of(version_id)
         tables.drop_with(entry)
         tables.remove(entry)
+        shown = tables.shown.get(entry.header.record_id)
+        if shown is not None and shown.id == version_id:
+            tables.hide(shown)
 
     def kept_before(self, hlc: int, limit: int) -> list[Version]:
         """See `RecordSet`."""
@@ -344,7 +346,7 @@ class _Tables:
         if entry.state is State.KEPT:
             self._count(entry)
         else:
-            insort(self.aside, entry, key=_time_aside)
+            _put_in(self.aside, entry, _time_aside)
             self.aside_bytes += _weight(entry)
         self.versions[header.id] = entry
         self.records[header.record_id] = (*self.records.get(header.record_id, ()), entry)
@@ -371,8 +373,8 @@ class _Tables:
 
     def _count(self, entry: _Entry) -> None:
         header = entry.header
-        insort(self.kept, entry, key=_arrival)
-        insort(self.by_age[header.durable], entry, key=_age)
+        _put_in(self.kept, entry, _arrival)
+        _put_in(self.by_age[header.durable], entry, _age)
         creator = self.creators.setdefault(header.creator, _Creator())
         if not self._has_kept(header.record_id):
             insort(creator.ids, header.record_id)
@@ -483,6 +485,14 @@ def _version(entry: _Entry) -> Version:
 
 def _weight(entry: _Entry) -> int:
     return len(entry.header.raw) + (0 if entry.names is None else entry.header.size)
+
+
+def _put_in(items: list[_T], item: _T, key: Callable[[_T], Any]) -> None:
+    # Most of what comes is the latest.
+    if not items or key(items[-1]) < key(item):
+        items.append(item)
+    else:
+        insort(items, item, key=key)
 
 
 def _take_out(items: list[_T], item: _T, key: Callable[[_T], Any]) -> None:

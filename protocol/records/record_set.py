@@ -62,8 +62,8 @@ class RecordSet(Protocol):
     # --- versions ---
 
     def load_versions(self) -> Iterator[tuple[int, bytes, bool]]:
-        """(second of the hlc, version id, durable) of every kept version, by arrival; to be used up, or let
-        go, before a write.
+        """(second of the hlc, version id, durable) of every kept version, the expiring class first, each
+        class by hlc and id; to be used up, or let go, before a write.
         """
 
     def header(self, version_id: bytes) -> bytes | None:
@@ -85,7 +85,7 @@ class RecordSet(Protocol):
         """Move a version to the other state; one that becomes KEPT gets the next arrival number."""
 
     def discard_version(self, version_id: bytes) -> None:
-        """Forget a version, and its body when no other version names it."""
+        """Forget a version, its body when no other version names it, and what is shown of it."""
 
     def kept_before(self, hlc: int, limit: int) -> list[Version]:
         """At most `limit` kept versions of the expiring class with a smaller hlc, smallest first."""
@@ -133,15 +133,15 @@ class RecordSet(Protocol):
         """How many records of a creator have a kept version."""
 
     def largest_id(self, creator: bytes) -> bytes | None:
-        """The numerically largest record id among them."""
+        """The numerically largest record id among them. It relies on ids being bound to their creators."""
 
     def bytes_of(self, creator: bytes) -> int:
-        """The bytes of all bodies here that kept versions of a creator's records name, each version counted."""
+        """The bytes of the bodies here that kept versions of a creator's records name, once for each version."""
 
     # --- what is shown ---
 
     def show(self, header: Header) -> None:
-        """Show a version as its record, instead of the one shown before."""
+        """Show a version that is here as its record, instead of the one shown before."""
 
     def hide(self, record_id: bytes) -> None:
         """Show a record no more; nothing happens when it is not shown."""
@@ -150,7 +150,9 @@ class RecordSet(Protocol):
         """The version id that is shown of a record."""
 
     def shown_of_type(self, record_type: str, after: bytes, limit: int) -> list[bytes]:
-        """At most `limit` record ids of a type that are shown, ascending, after `after`."""
+        """At most `limit` record ids of a type that are shown, ascending, after `after`. For types of few
+        records: each call sorts all of them.
+        """
 
     def ended(self, at_s: int, limit: int) -> list[bytes]:
         """At most `limit` ids of shown records with `expires` ≤ `at_s`, the earliest end first."""

@@ -3,17 +3,22 @@ from __future__ import annotations
 import itertools
 import threading
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import apsw
 import pytest
+from hypothesis import given, strategies as st
 
-from peerd.errors import StoreCorrupt, StoreError, StoreFull
+from peerd.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew
 from peerd.store import group_store
+from peerd.store.database import Database, check_number
 from peerd.store.group_store import GroupStore
+from peerd.store.migrations import GROUP_SCHEMA
 from protocol.limits import EVENTS_PAGE_MAX
+from tests.contract import record_histories
 from tests.contract.act_set import (
     ActStoreContract,
     check_history,
@@ -25,6 +30,8 @@ from tests.contract.act_set import (
     state_of,
     states_of_work,
 )
+from tests.contract.record_model import ALL, KEPT, QUESTIONS, ask, creator_of, records_of, version
+from tests.contract.record_set import RECORD_WORK, RecordSetContract, states_of_record_work
 from tests.peerd.store.disks import copy_of_the_living, disk, full_error, io_error
 
 
@@ -70,6 +77,26 @@ class TestGroupStore(ActStoreContract):
                 return FileMedium(directory, stack.enter_context(disk()))
 
             yield make
+
+
+class TestGroupStoreOfRecords(RecordSetContract):
+    failure: ClassVar[type[Exception]] = StoreError
+    new_medium = TestGroupStore.new_medium
+
+
+@record_histories.histories()
+def test_file_keeps_records_as_the_model_does(history):
+    with TemporaryDirectory() as directory, disk() as disk_:
+        record_histories.check_history(FileMedium(Path(directory), disk_), history)
+
+
+@given(
+    history=st.lists(record_histories.STEPS, max_size=30),
+    asked=st.lists(st.sampled_from(sorted(QUESTIONS)), min_size=30, max_size=30),
+)
+def test_file_answers_as_the_model_does(history, asked):
+    with TemporaryDirectory() as directory, disk() as disk_:
+        record_histories.check_questions(FileMedium(Path(directory), disk_), history, asked)
 
 
 @histories()
@@ -165,4 +192,128 @@ def test_value_that_has_changed_on_disk_is_named_and_the_store_refused(tmp_path,
     assert store.failed
     with pytest.raises(StoreCorrupt):
         store.begin()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage, question",
+    [
+        ("UPDATE versions SET raw = zeroblob(400)", "header"),
+        ("UPDATE versions SET author = zeroblob(32)", "version"),
+        ("UPDATE versions SET hlc = hlc + 1", "versions"),
+        ("UPDATE versions SET hlc = hlc + 1", "kept_ahead"),
+        ("UPDATE versions SET state = 3 WHERE state = 2", "versions"),
+        ("UPDATE versions SET state = 1 WHERE state = 2", "load_versions"),
+        ("UPDATE versions SET hlc = hlc + 1 WHERE arrival = 1", "load_versions"),
+        ("UPDATE versions SET durable = 1 - durable WHERE arrival = 1", "load_versions"),
+        ("UPDATE versions SET id = zeroblob(32) WHERE arrival = 1", "load_versions"),
+        ("UPDATE bodies SET data = x'00'", "body"),
+        ("UPDATE bodies SET hash = zeroblob(32)", "body"),
+        ("DELETE FROM bodies", "body"),
+        ("UPDATE creators SET ids = ids + 1", "ids_of"),
+        ("UPDATE creators SET bytes = bytes + 1", "bytes_of"),
+        ("UPDATE creators SET prefix = zeroblob(8)", "largest_id"),
+        ("UPDATE shown SET version_id = zeroblob(32)", "shown"),
+        ("UPDATE shown SET type = type || 'x'", "shown"),
+        ("UPDATE shown SET expires = 1 WHERE expires IS NOT NULL", "ended"),
+        ("UPDATE refreshes SET life_s = life_s + 1", "refreshes"),
+    ],
+)
+def test_record_that_has_changed_on_disk_is_noticed_and_the_store_refused(tmp_path, damage, question):
+    path = tmp_path / "group.db"
+    store = GroupStore(path)
+    store.begin()
+    RECORD_WORK[0](store)
+    expiring = version(7, durable=False)
+    store.put_version(expiring, KEPT, 0)
+    store.show(expiring)
+    store.commit()
+    store.close()
+    with apsw.Connection(str(path)) as connection:
+        connection.execute(damage)
+    connection.close()
+
+    store = GroupStore(path)
+    with pytest.raises(StoreCorrupt, match=r"changed|missing") as caught:
+        ask(store, question)
+    assert "join the group again" in caught.value.hint
+    assert store.failed
+    with pytest.raises(StoreCorrupt):
+        store.begin()
+    store.close()
+
+
+def test_full_disk_takes_back_the_records_of_one_transaction_and_nothing_else(tmp_path):
+    states = states_of_record_work()
+    for write in itertools.count(1):
+        directory = tmp_path / str(write)
+        directory.mkdir(mode=0o700)
+        with disk() as disk_:
+            store = GroupStore(directory / "group.db", vfs=disk_.name)
+            disk_.fail_from(write, full_error, "write")
+            done = 0
+            try:
+                for piece in RECORD_WORK:
+                    store.begin()
+                    piece(store)
+                    store.commit()
+                    done += 1
+            except StoreFull:
+                store.rollback()
+            else:
+                store.close()
+                break
+            assert not store.failed
+            assert records_of(store) == states[done]
+            disk_.heal()
+            for piece in RECORD_WORK[done:]:
+                store.begin()
+                piece(store)
+                store.commit()
+            assert records_of(store) == states[-1]
+            store.close()
+    assert write > len(RECORD_WORK)
+
+
+def test_file_from_before_there_were_records_takes_them(tmp_path):
+    path = tmp_path / "group.db"
+    old = replace(GROUP_SCHEMA, steps=GROUP_SCHEMA.steps[:1])
+    database = Database(path, old)
+    with database.transaction():
+        database.write(
+            "INSERT INTO elements (id, raw, check_number) VALUES (?, ?, ?)",
+            (id_of("a"), raw_of("a"), check_number(id_of("a"), raw_of("a"))),
+        )
+    database.close()
+    store = GroupStore(path)
+    assert store.get(id_of("a")) == raw_of("a")
+    assert records_of(store) == states_of_record_work()[0]
+    for piece, state in zip(RECORD_WORK, states_of_record_work()[1:], strict=True):
+        store.begin()
+        piece(store)
+        store.commit()
+        assert records_of(store) == state
+    store.close()
+    with pytest.raises(StoreTooNew, match="form 2; this one knows form 1"):
+        Database(path, old)
+
+
+def test_many_new_records_are_written_whole(tmp_path):
+    headers = [version(number, number, durable=number % 2 == 0, body=b"%d" % number) for number in range(300)]
+    store = GroupStore(tmp_path / "group.db")
+    for start in range(0, 300, 100):
+        store.begin()
+        for header in headers[start : start + 100]:
+            store.put_version(header, KEPT, 0)
+            store.put_body(header.body_hash, b"%d" % (header.hlc_s - headers[0].hlc_s))
+            store.show(header)
+        store.commit()
+    store.close()
+    store = GroupStore(tmp_path / "group.db")
+    assert [number for number, _ in store.arrived_after(0, ALL)] == list(range(1, 301))
+    assert {found for _, found, _ in store.load_versions()} == {header.id for header in headers}
+    assert [store.header(header.id) for header in headers] == [header.raw for header in headers]
+    assert [store.body(header.body_hash) for header in headers] == [b"%d" % number for number in range(300)]
+    assert [store.shown(header.record_id) for header in headers] == [header.id for header in headers]
+    assert store.ids_of(creator_of("alice")) == 300
     store.close()
