@@ -264,6 +264,52 @@ class NewFile:
             self._path.unlink(missing_ok=True)
 
 
+class ReplacedFile:
+    """A private file that gets its contents part by part, and its name when they are whole: until then, and
+    after a crash, what stood under the name stands there still.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is touched before entry."""
+        self._path = path
+        self._unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Make a file beside it, in the place of what a crash has left there. Raises: StoreError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._unfinished.unlink(missing_ok=True)
+            self._descriptor = os.open(self._unfinished, flags, FILE_MODE)
+        except OSError as error:
+            raise _failed("create the file", self._unfinished, error) from None
+        return self
+
+    def write(self, part: bytes) -> None:
+        """Add all of `part`. Raises: StoreError."""
+        rest = memoryview(part)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            raise _failed("write the file", self._unfinished, error) from None
+
+    def finish(self) -> None:
+        """Put the contents on the disk, and then give them their name. Raises: StoreError."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _failed("write the file", self._unfinished, error) from None
+        rename_durably(self._unfinished, self._path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; remove it if it was not finished."""
+        os.close(self._descriptor)
+        self._unfinished.unlink(missing_ok=True)
+
+
 def _check_private(path: Path, status: os.stat_result) -> None:
     if status.st_uid != os.geteuid():
         raise ConfigError(

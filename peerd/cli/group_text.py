@@ -34,7 +34,7 @@ def groups_table(groups: Sequence[schema.Group]) -> str:
                 "" if one.credential is None else time_text(one.credential.not_after),
                 str(len(one.neighbors)),
                 str(one.members),
-                yes_or_no(one.synchronized),
+                _synchronized(one),
             ]
             for one in groups
         ],
@@ -45,6 +45,15 @@ def _state(one: schema.Group) -> str:
     if one.state == "joining" or one.credential is None:
         return "waiting"
     return "connected" if one.connected else "disconnected"
+
+
+def _synchronized(one: schema.Group) -> str:
+    return yes_or_no(one.synchronized) if one.synchronizing is None else progress_text(one.synchronizing)
+
+
+def progress_text(one: schema.Progress) -> str:
+    """How far a node has come with catching up."""
+    return f"{one.received} of {one.expected}"
 
 
 def group_text(one: schema.Group) -> str:
@@ -61,7 +70,9 @@ def group_text(one: schema.Group) -> str:
             "members": str(one.members),
             "addresses": (", ".join(one.addresses) or "none") + (" only" if one.only else ""),
             "links": count_of(len(one.neighbors), "neighbor", "neighbors"),
+            "synchronized": _synchronized(one),
             "acts": f"{one.acts}, digest {one.digest}",
+            "records": count_of(one.records, "version", "versions"),
         }
     )
     return f"{summary}\n\n{_neighbors_table(one.neighbors)}" if one.neighbors else summary

@@ -42,6 +42,8 @@ VERBS: dict[str, str] = {
     "credential": "peerd.cli.credential:credential",
     "invitation": "peerd.cli.invitation:invitation",
     "member": "peerd.cli.member:member",
+    "record": "peerd.cli.record:record",
+    "database": "peerd.cli.database:database",
 }
 
 

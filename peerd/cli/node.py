@@ -48,15 +48,24 @@ def health(session: Session, as_json: bool) -> int:
 )
 @click.option("--kinds", metavar="KIND,…", help="Only these kinds.")
 @click.option("--group", metavar="GROUP", help="Only those of one group.")
+@click.option("--type", "record_type", metavar="TYPE", help="Only those about records of one type.")
 @json_option
 @pass_session
 def events(
-    session: Session, follow: bool, since: str | None, kinds: str | None, group: str | None, as_json: bool
+    session: Session,
+    follow: bool,
+    since: str | None,
+    kinds: str | None,
+    group: str | None,
+    record_type: str | None,
+    as_json: bool,
 ) -> None:
     """Print what has happened, one event a line; with --json one document a line."""
     place = since if since is not None or follow else "start"
     with session.client() as client:
-        for event in client.events(since=place, kinds=kinds, group=group, follow=follow):
+        for event in client.events(
+            since=place, kinds=kinds, group=group, record_type=record_type, follow=follow
+        ):
             click.echo(json_line(event) if as_json else _event_text(event))
 
 

@@ -25,14 +25,17 @@ _SHORT_CHARACTERS = 12  # of 40 hex digits: two names agree in them once in 2**4
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A long name in a table; its beginning also names it, unless another begins the same."""
+    """A long name in a table; its beginning also names it, unless another begins the same. `common` is how
+    many characters it shares with others as a rule: its beginning is then behind them.
+    """
 
     full: str
+    common: int = 0
 
     @property
     def short(self) -> str:
         """The beginning."""
-        return self.full[:_SHORT_CHARACTERS]
+        return self.full[self.common : self.common + _SHORT_CHARACTERS]
 
 
 Cell = str | Name

@@ -1,7 +1,8 @@
 """What is said on the control API about records: writing, reading, searching, export and import.
 
 The rules of `schema` hold here too. Besides: a record's id has 32 hex digits and a version's 64, and a
-record may be named by an unambiguous beginning of its id · an attribute's value is a number, a text, or a
+record may be named by an unambiguous beginning of its id or of the id's second half (the first half is the
+same for all records of one creator) · an attribute's value is a number, a text, or a
 date as `{"date": "2030-01-31T12:00:00Z"}`; a name that stands more than once in a record has a list of
 values · data is base64url without padding, and raw under `/data`.
 """

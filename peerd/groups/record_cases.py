@@ -29,7 +29,7 @@ from protocol.records.attributes import STRING
 from protocol.records.expression import parse_expression
 from protocol.records.order import winner
 from protocol.records.peersearch import parse_peersearch
-from protocol.records.predicate import And, ByPeer, Compare, Like, Not, Op, Predicate, built_in
+from protocol.records.predicate import And, ByPeer, Compare, Like, Not, Op, Or, Predicate, built_in
 from protocol.records.record import RECORD_ID_BYTES, Header, decode_untrusted_header
 from protocol.records.record_set import RecordSet, State
 from protocol.records.reserved import RESERVED_PREFIX, is_reserved
@@ -186,7 +186,8 @@ class RecordCases:
         return await opened.node.runner.ask(read)
 
     async def _find(self, opened: OpenGroup, text: str) -> bytes:
-        """The id of the record that a person means. Raises: RuleError(record-not-found, invalid-argument),
+        """The id of the record that a person means: in full, or by the beginning of it or of its second half.
+        Raises: RuleError(record-not-found, invalid-argument),
         Conflict(ambiguous-name).
         """
         digits = text.lower()
@@ -194,11 +195,15 @@ class RecordCases:
             return wished_id(digits, _ID_DIGITS, "a record's id")
         if len(digits) == _ID_DIGITS:
             return bytes.fromhex(digits)
-        query = Query(Like(built_in("record_id"), f"{digits}*"))
+        # The first half is the same for all records of one creator.
+        whole, second_half = f"{digits}*", f"{'?' * (_ID_DIGITS // 2)}{digits}*"
+        query = Query(Or(tuple(Like(built_in("record_id"), form) for form in (whole, second_half))))
         page = await self._search(opened, query, Page(limit=2))
         if len(page[0]) > 1:
             raise Conflict(
-                f"“{text}” fits more than one record", code="ambiguous-name", hint="give more of the id"
+                f"“{text}” fits more than one record",
+                code="ambiguous-name",
+                hint="give more of the id: its first 16 digits are the same for all records of one creator",
             )
         if not page[0]:
             raise _not_found(f"no record “{text}…” can be read here")

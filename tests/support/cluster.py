@@ -213,7 +213,8 @@ class Node:
         for path in sorted(self.home.directory.rglob("*")):
             if path.suffix == ".db":
                 with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as database:
-                    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_schema")]
+                    named = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+                    tables = [name for (name,) in named]
                     for table in tables:
                         if not table.startswith("sqlite_autoindex"):
                             query = f'SELECT * FROM "{table}"'
