@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import apsw
 
-from peerd.clock import steady_s
 from peerd.store.database import Database, Row
 from peerd.store.search_sql import Bindings, Key, ascending, behind, condition, key, source
 from protocol.codec import decode_untrusted, encode
@@ -36,7 +37,7 @@ from protocol.records.search import Query
 
 _FEW = 2_000  # records that are sooner looked up one by one than met in an order
 _TRIED_MAX = 16  # conditions for which an index is asked how many records they leave
-_STEPS = 500  # of SQLite's between two looks at the clock: some 30 µs
+_AGAIN_S = 0.05
 _CURSOR_TAG = "peerd/search-cursor/1"
 _CURSOR_TAG_BYTES = 8
 
@@ -66,7 +67,7 @@ def search_records(
     now_s: int,
     page: int,
     cursor: str | None = None,
-    clock_s: Callable[[], float] = steady_s,
+    ms_max: int = SEARCH_MS_MAX,
 ) -> Page:
     """The first `page` records that a query finds at the second `now_s`, or those behind a cursor that the
     same query gave. Names in it have been looked up (`search.named`).
@@ -77,14 +78,13 @@ def search_records(
     assert 0 < page <= SEARCH_PAGE_MAX
     left, place = (query.limit, None) if cursor is None else _read_cursor(cursor, query)
     wanted = page if left is None else min(page, left)
-    with database.reading() as connection:
-        _stop_after(connection, clock_s, clock_s() + SEARCH_MS_MAX / 1000)
+    with database.reading() as connection, _stopped_after(connection, ms_max):
         try:
             rows = _rows(connection, query, now_s, place, wanted + 1)
         except apsw.InterruptError:
             raise RuleError(
                 "invalid-search",
-                f"the search took longer than {SEARCH_MS_MAX} ms and was stopped",
+                f"the search took longer than {ms_max} ms and was stopped",
                 hint="ask for less at once: name a type, a creator, or the exact value of an attribute",
             ) from None
     found = tuple(Found(record_id, version_id) for record_id, version_id, *_ in rows[:wanted])
@@ -94,8 +94,28 @@ def search_records(
     return Page(found, _write_cursor(query, left, (*rows[wanted - 1][2:], found[-1].record_id)))
 
 
-def _stop_after(connection: apsw.Connection, clock_s: Callable[[], float], end_s: float) -> None:
-    connection.set_progress_handler(lambda: clock_s() > end_s, _STEPS)
+@contextmanager
+def _stopped_after(connection: apsw.Connection, ms: int) -> Iterator[None]:
+    """Interrupt what runs for too long.
+
+    SQLite could look at the clock itself, by a function of ours; but each look would wait for the
+    interpreter, and a search beside a busy loop would spend its time waiting.
+    """
+    over = threading.Event()
+
+    def stop() -> None:
+        wait_s = ms / 1000
+        while not over.wait(wait_s):
+            connection.interrupt()
+            wait_s = _AGAIN_S  # between two statements it has no effect
+
+    watch = threading.Thread(target=stop, name="search deadline", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watch.join()
 
 
 # --- the statement ------------------------------------------------------------------------------------------

@@ -5,97 +5,35 @@ from __future__ import annotations
 import base64
 import itertools
 import threading
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from peerd.errors import StoreError
-from peerd.store.database import Database
 from peerd.store.group_store import GroupStore
-from peerd.store.migrations import GROUP_SCHEMA
-from peerd.store.record_search import Page, Place, search_records, statement
-from peerd.store.search_sql import Bindings, source
+from peerd.store.record_search import search_records
 from protocol.codec import decode_untrusted, encode
 from protocol.errors import RuleError
-from protocol.limits import SEARCH_DEPTH_MAX, SEARCH_MS_MAX, SEARCH_PAGE_MAX, SEARCH_TERMS_MAX
 from protocol.records.attributes import INT, INT_MAX, STRING, Attribute, canonical_attributes
 from protocol.records.expression import parse_expression
 from protocol.records.predicate import (
-    And,
-    Compare,
     Field,
     Like,
-    Not,
-    Op,
     Or,
-    Predicate,
     RecordFacts,
     facts_of,
 )
 from protocol.records.record_set import State
-from protocol.records.search import Order, Query, named, select
+from protocol.records.search import Query, named, select
 from tests.peerd.store.disks import disk
+from tests.peerd.store.searched import File, ids, pages, record
 from tests.support.builders import NOW
 from tests.support.records import Writer, circle
-from tests.support.searches import NOW_S, PIDS, TEXTS, patterns, queries, record_sets, resolved_predicates
+from tests.support.searches import NOW_S, queries, record_sets
 
 Shown = tuple[RecordFacts, ...]
-
-
-class File:
-    """A group's file in which just the tables that are searched are filled."""
-
-    def __init__(self, path: Path, vfs: str | None = None) -> None:
-        self.database = Database(path, GROUP_SCHEMA, vfs=vfs)
-        self._arrivals = itertools.count(1)
-
-    def holds(self, records: Iterable[RecordFacts]) -> None:
-        """Show these records and no others."""
-        with self.database.transaction():
-            self.database.write("DELETE FROM shown")
-            self.database.write("DELETE FROM attributes")
-            for facts in records:
-                self._insert(facts)
-
-    def show(self, facts: RecordFacts) -> None:
-        """Show one more, or a record's next version."""
-        with self.database.transaction():
-            where = "arrival IN (SELECT arrival FROM shown WHERE record_id = ?)"
-            for table in ("attributes", "shown"):
-                self.database.write(f"DELETE FROM {table} WHERE {where}", (facts.record_id,))
-            self._insert(facts)
-
-    def _insert(self, facts: RecordFacts) -> None:
-        arrival = next(self._arrivals)
-        self.database.write(
-            "INSERT INTO shown (arrival, record_id, version_id, type, creator, author, created, modified,"
-            " hlc, expires, version, size, check_number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, 0)",
-            (
-                arrival, facts.record_id, facts.record_id * 2, facts.record_type, facts.creator,
-                facts.modified_by, facts.created, facts.modified, facts.expires, facts.version, facts.size,
-            ),
-        )  # fmt: skip
-        for position, (name, kind, value) in enumerate(facts.attributes):
-            number, text = (None, value) if kind == STRING else (value, None)
-            self.database.write(
-                "INSERT INTO attributes VALUES (?, ?, ?, ?, ?, ?)",
-                (arrival, position, name, kind, number, text),
-            )
-
-    def page(self, query: Query | str, page: int = SEARCH_PAGE_MAX, cursor: str | None = None) -> Page:
-        if isinstance(query, str):
-            query = parse_expression(query)
-        return search_records(self.database, query, now_s=NOW_S, page=page, cursor=cursor)
-
-    def ids(self, query: Query | str) -> list[bytes]:
-        found = self.page(query)
-        assert found.cursor is None
-        assert all(one.version_id == one.record_id * 2 for one in found.found)
-        return [one.record_id for one in found.found]
 
 
 @pytest.fixture(scope="module")
@@ -103,31 +41,6 @@ def file(tmp_path_factory):
     file = File(tmp_path_factory.mktemp("search") / "group.db")
     yield file
     file.database.close()
-
-
-def ids(records: Iterable[RecordFacts]) -> list[bytes]:
-    return [facts.record_id for facts in records]
-
-
-def pages(file: File, query: Query, page: int) -> list[bytes]:
-    """All pages, one after the other."""
-    found, cursor = [], None
-    while True:
-        one = file.page(query, page, cursor)
-        assert len(one.found) <= page
-        found += [record.record_id for record in one.found]
-        if one.cursor is None:
-            return found
-        assert len(one.found) == page, "only the last page is not full"
-        cursor = one.cursor
-
-
-def record(number: int, *entries: tuple[str, int, int | str], **changed: object) -> RecordFacts:
-    blank = RecordFacts(
-        bytes([number]) * 16, "note", 1, PIDS[0], PIDS[0], number, number, None, 0,
-        canonical_attributes(Attribute(*entry) for entry in entries),
-    )  # fmt: skip
-    return replace(blank, **changed)  # type: ignore[arg-type]
 
 
 # --- the same as the definition ---------------------------------------------------------------------------
@@ -145,33 +58,6 @@ def test_file_finds_what_the_definition_finds_in_its_order(file, query, records)
 def test_pages_one_after_the_other_are_the_whole(file, query, records, page):
     file.holds(records)
     assert pages(file, query, page) == ids(select(query, records, NOW_S))
-
-
-@settings(max_examples=60)
-@given(where=resolved_predicates(), records=record_sets())
-def test_wherever_a_search_begins_it_finds_the_same(file, where, records):
-    file.holds(records)
-    query = Query(where)
-    expected = ids(select(query, records, NOW_S))
-    starts: list[Predicate | None] = [None]
-    if source(where, Bindings()) is not None:
-        starts.append(where)
-    for start in starts:
-        sql, bindings = statement(query, start, NOW_S, None, SEARCH_PAGE_MAX)
-        with file.database.reading() as connection:
-            assert [row[0] for row in connection.execute(sql, bindings)] == expected
-
-
-@settings(max_examples=120)
-@given(pattern=patterns(), text=st.sampled_from(TEXTS) | st.text("ab*?[]^-", max_size=8))
-@example(pattern="\U0010ffff*", text="\U0010ffff\U0010ffff")
-@example(pattern="\ud7ff*", text="\ue000")
-@example(pattern="\ud7ff*", text="\ud7ffx")
-def test_pattern_means_in_the_file_what_it_means_in_memory(file, pattern, text):
-    records = [record(1, ("a", STRING, text))]
-    file.holds(records)
-    query = Query(Like(Field("a"), pattern))
-    assert file.ids(query) == ids(select(query, records, NOW_S))
 
 
 # --- what a group's store shows ---------------------------------------------------------------------------
@@ -319,44 +205,16 @@ def test_cursor_that_somebody_made_up_is_refused_or_leads_somewhere(file):
 # --- time and failure -------------------------------------------------------------------------------------
 
 
-def ticking(step_s: float) -> Callable[[], float]:
-    """A clock that goes on by so much whenever somebody looks."""
-    return itertools.count(0, step_s).__next__
-
-
 def test_search_that_takes_too_long_is_stopped_and_says_so(file):
-    file.holds(record(number, ("a", STRING, "a" * 50)) for number in range(200))
-    query = parse_expression("a ~ '*b*'")
-    assert search_records(file.database, query, now_s=NOW_S, page=5, clock_s=ticking(0)).found == ()
+    # Left alone it would take minutes: each text is compared with each pattern at each of its places.
+    file.holds(record(number, ("a", STRING, "a" * 4000)) for number in range(200))
+    slow = Or(tuple(Like(Field("a"), f"*{'a' * 1000}{number}") for number in range(100)))
     with pytest.raises(RuleError) as caught:
-        search_records(file.database, query, now_s=NOW_S, page=5, clock_s=ticking(SEARCH_MS_MAX))
+        search_records(file.database, Query(slow), now_s=NOW_S, page=5, ms_max=1)
     assert caught.value.code == "invalid-search"
-    assert caught.value.detail == f"the search took longer than {SEARCH_MS_MAX} ms and was stopped"
+    assert caught.value.detail == "the search took longer than 1 ms and was stopped"
     assert caught.value.hint
     assert len(file.ids("not a ~ '*b*'")) == 200, "the file can be searched again"
-
-
-def test_largest_queries_can_be_asked(file):
-    file.holds([record(1, ("a", STRING, "x"), ("b", INT, 1)), record(2)])
-    compare = Compare(Field("a"), STRING, Op.NOT_EQUAL, "y")
-    deep: Predicate = compare
-    for number in range(SEARCH_DEPTH_MAX):
-        deep = Not(And((deep, deep))) if number < 7 else Not(deep)
-    wide = tuple(Like(Field("a"), f"x*{number}") for number in range(SEARCH_TERMS_MAX - 1))
-    orders = tuple(Order(Field(f"n{number}")) for number in range(8))
-    some = tuple(Like(Field("a"), f"?*{'*' * (number % 9)}") for number in range(SEARCH_TERMS_MAX))
-    narrow = (And(some), And((Not(And(some)), deep)))
-    for where in (deep, Or((*wide, compare)), And((Or(wide), compare)), Not(Or(wide)), *narrow):
-        query = Query(where, orders)
-        records = [record(1, ("a", STRING, "x"), ("b", INT, 1)), record(2)]
-        assert file.ids(query) == ids(select(query, records, NOW_S))
-        assert pages(file, query, 1) == ids(select(query, records, NOW_S))
-
-
-def test_hostile_pattern_against_hostile_text_costs_no_more_than_its_lengths(file):
-    file.holds([record(1, ("a", STRING, "a" * 4000))])
-    assert file.ids(Query(Like(Field("a"), "*a" * 15 + "*b"))) == []
-    assert file.ids(Query(Like(Field("a"), "*[" * 15 + "*b"))) == []
 
 
 def test_searches_go_on_beside_an_open_transaction_and_each_other(file):
@@ -386,62 +244,3 @@ def test_failing_disk_is_told_as_everywhere(tmp_path):
         with pytest.raises(StoreError, match="since"):
             file.page("")
         file.database.close()
-
-
-# --- how it is found --------------------------------------------------------------------------------------
-
-
-def plan(file: File, text: str, place: Place | None = None, start: bool = True) -> str:
-    """How SQLite means to go about a query."""
-    query = parse_expression(text)
-    sql, bindings = statement(query, query.where if start else None, NOW_S, place, 11)
-    with file.database.reading() as connection:
-        return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings))
-
-
-@pytest.mark.parametrize(
-    "text, index",
-    [
-        ('a = "x"', "attributes_by_text (name=? AND text=?)"),
-        ("a = 1", "attributes_by_number (name=? AND number=?)"),
-        ("a > 1", "attributes_by_number (name=? AND number>?)"),
-        ("a != 1", "attributes_by_number (name=?"),
-        ('a != "x"', "attributes_by_text (name=?"),
-        ("a > 2026-01-01", "attributes_by_number (name=? AND number>?)"),
-        ('a ~ "draft*"', "attributes_by_text (name=? AND text>? AND text<?)"),
-        ("exists a", "attributes_by_text (name=?"),
-        ('record_type = "note"', "shown_by_type (type=?)"),
-        (f'creator = "{PIDS[0].hex()[:40]}"', "shown_by_creator (creator>? AND creator<?)"),
-        ("created > 2026-01-01", "shown_by_created (created>?)"),
-        ("modified > 2026-01-01", "shown_by_modified (modified>?)"),
-    ],
-)
-def test_search_that_leaves_few_records_begins_at_an_index(file, text, index):
-    told = plan(file, text)
-    assert index in told
-    assert "rowid=?" in told
-
-
-@pytest.mark.parametrize(
-    "text, place",
-    [
-        ("", None),
-        ("", (1, bytes(16))),
-        ("order by modified desc", None),
-        ("order by modified desc", (1, bytes(16))),
-        ("not a = 1", None),
-        ('record_type = "note"', None),
-        (f'creator = "{PIDS[0].hex()[:40]}"', None),
-    ],
-)
-def test_list_is_read_in_its_order_from_its_place(file, text, place):
-    told = plan(file, text, place, start=False)
-    assert "s USING INDEX shown_by_" in told
-    assert ("SEARCH s" in told) == (place is not None)
-    assert "TEMP B-TREE FOR ORDER BY" not in told
-
-
-def test_record_is_looked_through_by_its_own_attributes_alone(file):
-    told = plan(file, 'a >= 1 and b ~ "x*" and not c = "y"', start=False)
-    assert "attributes_by" not in told
-    assert told.count("USING PRIMARY KEY (arrival=?)") == 3
