@@ -92,7 +92,7 @@ class Node:
 
 
 def at_seq(node: Node, seq: int) -> Node:
-    """The act of number `seq`, not larger than its own, in the ancestry of an act."""
+    """The act of number `seq` in the ancestry of an act; the act itself when `seq` is larger than its own."""
     while node.seq > seq:
         if node.back.seq >= seq:
             node = node.back
@@ -103,8 +103,8 @@ def at_seq(node: Node, seq: int) -> Node:
 
 
 def is_before(act: Node, head: Node) -> bool:
-    """Whether an act is `head`, or in its ancestry by `prev`; both are of one author and chain."""
-    return act.seq <= head.seq and at_seq(head, act.seq) is act
+    """Whether an act is `head`, or in its ancestry by `prev`."""
+    return at_seq(head, act.seq) is act
 
 
 def meet(one: Node, other: Node) -> Node | None:

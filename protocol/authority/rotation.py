@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.authority.ancestry import Node, heads_of, is_before, is_kept
-from protocol.authority.bodies import Kind
 
 
 @dataclass(slots=True)
@@ -42,9 +41,7 @@ class RootLine:
         return next(reversed(self.versions), None)
 
     def counts(self, act: Node) -> bool:
-        """Whether an act of level 0 counts."""
-        if act.kind == Kind.ROTATE_ROOT:
-            return act in self.versions
+        """Whether an act of level 0 counts that is no rotation."""
         version = act.cred
         assert version is not None
         if version not in self.versions:
@@ -54,8 +51,7 @@ class RootLine:
 
 
 def _is_kept_by(rotation: Node, act: Node) -> bool:
-    prev = rotation.prev
-    if prev is not None and prev.chain == act.chain and is_before(act, prev):
+    if rotation.prev is not None and is_before(act, rotation.prev):
         return True
     return is_kept(act, heads_of(rotation, act.chain))
 

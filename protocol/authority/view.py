@@ -128,6 +128,10 @@ class View:
         node = self._heads.get((author, chain))
         return None if node is None else Head(node.id, node.seq, node.admitted.place.hlc)
 
+    def heads_of(self, author: bytes) -> tuple[bytes, ...]:
+        """The ids of the last acts of all chains of an author, ascending."""
+        return tuple(sorted(node.id for (one, _), node in self._heads.items() if one == author))
+
     # --- what is effective ----------------------------------------------------------------------------------
 
     @property

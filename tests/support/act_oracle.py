@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
@@ -37,9 +38,11 @@ class Oracle:
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
         self.acts: dict[bytes, Act] = {}
+        self.bodies: dict[bytes, Any] = {}
         self.grants: dict[bytes, Grant] = {}
         for act, admitted in pairs:
             self.acts[act.id] = act
+            self.bodies[act.id] = act.body
             if admitted.grant is not None:
                 self.grants[act.id] = admitted.grant
         self.before = {act_id: self._ancestry(act_id) for act_id in self.acts}
@@ -47,7 +50,8 @@ class Oracle:
         self.line: list[bytes] = []
 
     def _ancestry(self, act_id: bytes) -> set[bytes]:
-        found, at = set(), act_id
+        found: set[bytes] = set()
+        at: bytes | None = act_id
         while at is not None:
             found.add(at)
             at = self.acts[at].place.prev
@@ -68,7 +72,7 @@ class Oracle:
         winners: dict[bytes, Act] = {}
         while at is not None:
             self.line.append(at)
-            version = self.acts[at].body
+            version = self.bodies[at]
             pids = {_pid(raw) for raw in split_ids(version.operating)}
             found = [
                 one for one in self.acts.values() if one.kind == Kind.ROTATE_ROOT and one.place.cred == at
@@ -88,7 +92,7 @@ class Oracle:
     # --- rules 3 to 8 -------------------------------------------------------------------------------------
 
     def target(self, act: Act) -> bytes:
-        return act.place.author if act.kind == Kind.RESIGN else _pid(act.body.key)
+        return act.place.author if act.kind == Kind.RESIGN else _pid(self.bodies[act.id].key)
 
     def hits(self, grant_id: bytes, *, before_resigns_of: int | None = None) -> list[Act]:
         """The effective removals that hit a grant."""
@@ -112,7 +116,8 @@ class Oracle:
                     continue
                 if level == 254 and grant.author != act.place.author:
                     continue
-                if act.body.until is not None and grant.window.end > act.body.until:
+                until = self.bodies[act.id].until
+                if until is not None and grant.window.end > until:
                     continue
             if act.kind != Kind.REVOKE_KEY and self.exempt(grant_id, act):
                 continue
@@ -120,7 +125,7 @@ class Oracle:
         return found
 
     def exempt(self, grant_id: bytes, removal: Act) -> bool:
-        grant, body = self.grants[grant_id], self.acts[grant_id].body
+        grant, body = self.grants[grant_id], self.bodies[grant_id]
         if removal.id in split_ids(body.despite) and grant.author_level <= removal.place.level:
             return True
         before = self.grants.get(grant.renews) if grant.renews is not None else None
@@ -154,14 +159,18 @@ class Oracle:
 
     def authorised(self, act: Act) -> bool:
         place = act.place
-        for one in self.acts.values():
-            if one.kind == Kind.ANNUL and one.body.act == act.id and one.id in self.effective:
-                if one.place.level < place.level:
-                    return False
+        assert place.cred is not None
+        annuls = [
+            one
+            for one in self.acts.values()
+            if one.kind == Kind.ANNUL and self.bodies[one.id].act == act.id and one.id in self.effective
+        ]
+        if any(one.place.level < place.level for one in annuls):
+            return False
         if self.usable(place.cred, act):
             return True
         for other in self.grants.values():
-            body = self.acts[other.act_id].body
+            body = self.bodies[other.act_id]
             if (
                 place.cred in split_ids(body.adopts)
                 and other.pid == place.author

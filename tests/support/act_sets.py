@@ -62,19 +62,28 @@ class RootKeys:
         return tuple(key.public.pid for key in self.operating)
 
     @property
+    def recovery_pids(self) -> tuple[bytes, ...]:
+        return tuple(key.public.pid for key in self.recovery)
+
+    @property
     def commitment(self) -> bytes:
         return commitment_of([key.public for key in self.recovery], self.recovery_threshold)
+
+
+_LABELS: dict[tuple[bytes, ...], str] = {}
 
 
 @cache
 def root_keys(label: str, count: int = 3, threshold: int = 2) -> RootKeys:
     """The keys of a root version; those of "0" are genesis's."""
-    return RootKeys(
+    keys = RootKeys(
         tuple(named(f"op/{label}/{n}") for n in range(count)),
         threshold,
         tuple(named(f"rec/{label}/{n}") for n in range(2)),
         2,
     )
+    _LABELS[tuple(sorted(keys.pids))] = label
+    return keys
 
 
 def joined(keys: Iterable[PrivateKey]) -> bytes:
@@ -182,7 +191,16 @@ class Maker:
         self._salt = rng.randbytes(8)
         self._now_s = START_S
         self.keep(genesis())
-        self.versions.append((genesis().id, "0"))
+
+    @classmethod
+    def after(cls, rng: Random, pairs: Iterable[Pair]) -> Maker:
+        """One that goes on where these acts end."""
+        maker = cls(rng)
+        for act, _ in pairs:
+            if act.id not in maker.known.acts:
+                maker.keep(act)
+        maker._now_s = max(second_of(act) for act in maker.acts)
+        return maker
 
     # --- keeping ----------------------------------------------------------------------------------------
 
@@ -200,6 +218,9 @@ class Maker:
             self.by_author.setdefault(act.place.author, []).append(act)
             if verdict.admitted.grant is not None:
                 self.grants.append(verdict.admitted.grant)
+            if verdict.admitted.root is not None:
+                label = _LABELS[tuple(sorted(verdict.admitted.root.operating))]
+                self.versions.append((act.id, label))
             if act.kind in (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY):
                 key = act.body.key  # type: ignore[attr-defined]
                 self.removals.setdefault(_pid(key), []).append(act.id)
@@ -306,7 +327,7 @@ class Maker:
         start, end = (START_S - 300, END_OF_TIME_S) if cred is None else (cred.window.start, cred.window.end)
         if rng.random() < 0.2:
             end = min(end, self._now_s + rng.randrange(1, 40 * STEP_S))
-        if rng.random() < 0.1:
+        if rng.random() < (0.4 if "adopts" in more else 0.1):
             start = min(end - 1, max(start, self._now_s - rng.randrange(20 * STEP_S)))
         role = {LEVEL_INVITING_MEMBER: INVITING_MEMBER, LEVEL_MEMBER: MEMBER}.get(level, ADMIN)
         return GrantBody(
@@ -327,18 +348,18 @@ class Maker:
         rng, old = self.rng, self.rng.choice(self.grants)
         cred = self.issuer(below=old.level)
         level = (
-            old.level if rng.random() < 0.8 else self._level_below(LEVEL_ROOT if cred is None else cred.level)
+            old.level if rng.random() < 0.7 else self._level_below(LEVEL_ROOT if cred is None else cred.level)
         )
         if cred is not None and cred.level == LEVEL_INVITING_MEMBER:
             level = LEVEL_MEMBER
         more: dict[str, Any] = {}
         if rng.random() < 0.6:
-            more["renews"] = old.act_id
+            more["renews"] = old.act_id if rng.random() < 0.85 else rng.choice(self.acts).id
         if rng.random() < 0.4:
-            others = [one.act_id for one in self.grants if one.pid == old.pid]
-            more["adopts"] = old.act_id + (rng.choice(others) if rng.random() < 0.3 else b"")
-            more["keep"] = self.cut(old.pid)
-        if rng.random() < 0.05:
+            mine = [one.act_id for one in self.grants if one.pid == old.pid]
+            others = [rng.choice(mine), rng.choice(self.acts).id]
+            more["adopts"] = old.act_id + b"".join(one for one in others if rng.random() < 0.2)
+        if "adopts" in more or rng.random() < 0.05:
             more["keep"] = self.cut(old.pid)
         removals = self.removals.get(old.pid, [])
         if removals and rng.random() < 0.6:
@@ -379,10 +400,9 @@ class Maker:
         """Out of any version, by its recovery set, with or without those that it replaces."""
         rng = self.rng
         version, label = rng.choice(self.versions)
-        old, new_label = root_keys(label), f"{label}{rng.choice('abc')}"
-        new = root_keys(new_label)
+        old, new = root_keys(label), root_keys(label + rng.choice("abc"))
         extra = rng.sample(old.pids, rng.choice((0, 0, 1, 2)))
-        pids = [key.public.pid for key in old.recovery]
+        pids = old.recovery_pids
         signers = sorted({*(pids if rng.random() < 0.95 else pids[:1]), *extra})
         body = RotateRootBody(
             from_version=len(label),
@@ -393,9 +413,7 @@ class Maker:
             revealed_threshold=old.recovery_threshold,
             keep=self.cut(GID),
         )
-        act = self.act(None, Kind.ROTATE_ROOT, body, cred=version, signers=signers)
-        if act.id in self.known.acts:
-            self.versions.append((act.id, new_label))
+        self.act(None, Kind.ROTATE_ROOT, body, cred=version, signers=signers)
 
     def other(self) -> None:
         """Kinds that take nothing from anybody."""
