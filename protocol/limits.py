@@ -127,6 +127,8 @@ BODY_PIECES_AHEAD = 4  # asked for before the first of them has come
 BODY_STALLED_MS = 10_000  # without a piece, another neighbor is asked
 BODY_RETRY_MS = 60_000  # when no neighbor had it
 BODIES_DENIED_MAX = 1024  # bodies that neighbors asked for in vain, and are told of when they have come
+POSITIONS_MAX = 64  # neighbors of whom it is remembered up to where they agreed
+RECENT_COMPARED_MAX = 2048  # that arrived last, with which a neighbor's list of recent ones is compared
 RECENT_IDS_MAX = 512  # that arrived since two nodes last agreed; with more, ranges are reconciled
 
 # --- the crank ----------------------------------------------------------------------------------------------

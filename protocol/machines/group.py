@@ -78,6 +78,7 @@ from protocol.wire.messages import (
     News,
     Open,
     Piece,
+    Recent,
     Reconcile,
     Records,
     Taken,
@@ -208,7 +209,7 @@ class GroupMachine:
             outputs += self._left(gone, now, store)
         link = self.links.get(event.link)
         if link is not None:
-            self.synchronize.on_up(link)
+            self.synchronize.on_up(link, store)
             outputs += self.bodies.on_up(link.id, now, store)
             outputs.append(note("neighbor-connected", neighbor_facts(link), now, store))
         elif event.address is not None:
@@ -230,7 +231,7 @@ class GroupMachine:
 
     def _left(self, link: Link, now: Moment, store: Store) -> list[Output]:
         """A link is gone: every child forgets it."""
-        self.synchronize.on_down(link.id)
+        self.synchronize.on_down(link.id, store)
         self.data.time.on_down(link.id)
         self.dialling.on_link_ended(link, now)
         outputs = self.bodies.on_down(link.id, now, store)
@@ -249,9 +250,9 @@ class GroupMachine:
                 self.dialling.learn((*listens, *referrals), self.links.listens)
                 self.dialling.on_listens(listens, link.node_id, store)
                 outputs += self.links.introduce(link, self.synchronize.summary(), now)
-                outputs += self._on_summary(link, event.message, link.theirs is None, now)
+                outputs += self._on_summary(link, event.message, link.theirs is None, now, store)
             case KeepAlive():
-                outputs += self._on_summary(link, event.message, False, now)
+                outputs += self._on_summary(link, event.message, False, now, store)
             case News():
                 self._absorb(
                     self.members.take(event.elements, link.id, now, store), link.id, now, store, outputs
@@ -260,6 +261,8 @@ class GroupMachine:
                 outputs += flood.answer(event.message, link.id, store)
             case Reconcile():
                 outputs += self.synchronize.on_reconcile(link, event.message, now, store)
+            case Recent():
+                outputs += self.synchronize.on_recent(link, event.message, now, store)
             case Transfer():
                 fresh = self._on_transfer(link, event, now, store, outputs)
                 if self.links.get(link.id) is not None:
@@ -288,10 +291,12 @@ class GroupMachine:
                     Fault.OUT_OF_TURN, f"{type(event.message).__name__} on a member link"
                 )
 
-    def _on_summary(self, link: Link, message: Open | KeepAlive, first: bool, now: Moment) -> list[Output]:
+    def _on_summary(
+        self, link: Link, message: Open | KeepAlive, first: bool, now: Moment, store: Store
+    ) -> list[Output]:
         self.data.time.on_clock(link.id, message.time, now)
         self._let_time_go_on(now)
-        outputs = self.synchronize.on_summary(link, Summary.told_by(message), first, now)
+        outputs = self.synchronize.on_summary(link, Summary.told_by(message), first, now, store)
         if self.synchronize.in_step(link):
             self.data.time.synced = True
         return outputs

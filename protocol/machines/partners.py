@@ -14,6 +14,7 @@ from protocol.limits import (
 )
 from protocol.machines.events import LinkId
 from protocol.machines.link import Link
+from protocol.machines.recent import Exchange
 from protocol.machines.reconcile import Reconciliation
 from protocol.peer_time import Moment
 from protocol.wire.messages import Namespace
@@ -85,7 +86,7 @@ class Session:
 
     number: int
     namespace: Namespace
-    engine: Reconciliation | None  # None where positions are compared instead (recent.py)
+    engine: Reconciliation | Exchange
     began: bool  # this side began it
     dialler_began: bool
     moved_ms: int
@@ -129,6 +130,7 @@ class Partner:
     link: Link
     next_number: int
     tracks: tuple[Track, Track] = field(default_factory=lambda: (Track(), Track()))
+    position: int | None = None  # the last arrival of a record up to which it agreed, of this link or before
     comparable: bool = True  # whether the DATA that it told last could be compared with ours
     session: Session | None = None
 

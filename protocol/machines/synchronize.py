@@ -45,10 +45,11 @@ from protocol.machines.events import LinkId, Output, Send
 from protocol.machines.link import Link, Summary, alive
 from protocol.machines.ordered_ids import SECOND_BYTES, OrderedIds
 from protocol.machines.partners import Partner, Progress, Session, Subject, Track
+from protocol.machines.recent import Exchange, Positions, count_wanted
 from protocol.machines.reconcile import Reconciliation
 from protocol.machines.transfer import GroupSet, next_frame, to_send
 from protocol.peer_time import Moment
-from protocol.wire.messages import Namespace, Reconcile, Taken, Transfer
+from protocol.wire.messages import Namespace, Recent, Reconcile, Taken, Transfer
 
 _KEY_TAG = "peerd/reconcile-key/1"
 
@@ -57,9 +58,9 @@ class Synchronize:
     """All sessions of one group.
 
     What the machine calls: `settle` with every event, before anything else. For `LinkUp` `on_up`, for a link
-    that has ended `on_down`. For Open and KeepAlive `on_summary`. For Reconcile `on_reconcile`. For Transfer,
-    after its content has been taken in: `neighbors_in_step` to learn whom to pass on to, then `on_transfer`.
-    For Taken: `credited`, then `on_taken`. With a Tick `on_tick`, last of all.
+    that has ended `on_down`. For Open and KeepAlive `on_summary`. For Reconcile `on_reconcile`, for Recent
+    `on_recent`. For Transfer, after its content has been taken in: `neighbors_in_step` to learn whom to pass
+    on to, then `on_transfer`. For Taken: `credited`, then `on_taken`. With a Tick `on_tick`, last of all.
     """
 
     def __init__(self, ids: OrderedIds, data: DataIds, rng: random.Random) -> None:
@@ -69,6 +70,7 @@ class Synchronize:
         self._rng = rng
         self._partners: dict[LinkId, Partner] = {}
         self._regular_ms: int | None = None
+        self._positions = Positions()
 
     # --- what is told ---------------------------------------------------------------------------------------
 
@@ -110,15 +112,20 @@ class Synchronize:
 
     # --- neighbors ------------------------------------------------------------------------------------------
 
-    def on_up(self, link: Link) -> None:
+    def on_up(self, link: Link, store: GroupSet) -> None:
         """A neighbor came. Session numbers of the two sides never meet: even for the side that dialled."""
-        self._partners[link.id] = Partner(link, next_number=0 if link.dialled else 1)
+        position = Positions.of(link.node_id, store)
+        self._partners[link.id] = Partner(link, next_number=0 if link.dialled else 1, position=position)
 
-    def on_down(self, link: LinkId) -> None:
+    def on_down(self, link: LinkId, store: GroupSet) -> None:
         """A neighbor left, and its session with it."""
-        self._partners.pop(link, None)
+        partner = self._partners.pop(link, None)
+        if partner is not None and partner.position is not None:
+            Positions.save(partner.link.node_id, partner.position, store)
 
-    def on_summary(self, link: Link, theirs: Summary, opening: bool, now: Moment) -> list[Output]:
+    def on_summary(
+        self, link: Link, theirs: Summary, opening: bool, now: Moment, store: GroupSet
+    ) -> list[Output]:
         """A neighbor told the digests of its sets, in Open or in a keep-alive."""
         link.theirs = theirs
         partner = self._partners[link.id]
@@ -129,7 +136,11 @@ class Synchronize:
             if subject is Subject.AUTH or partner.comparable:
                 track.note_differs(now)
             track.waits = track.waits or (opening and link.dialled)
-        return self._begin_waiting(now)
+        outputs = self._begin_recent(partner, now, store) + self._begin_waiting(now)
+        settled = self._positions.look(self._data.mark_s, now, store)
+        if partner.comparable and partner.data.agrees and settled is not None:
+            partner.position = settled
+        return outputs
 
     def _comparable(self, partner: Partner) -> bool:
         """Whether the summaries of DATA speak of the same seconds."""
@@ -192,7 +203,7 @@ class Synchronize:
         link, number = partner.link, partner.next_number
         partner.next_number += 2
         session = self._new_session(partner, number, namespace, now, began=True)
-        assert session.engine is not None
+        assert isinstance(session.engine, Reconciliation)
         message = Reconcile(namespace, session.horizon_s, number, 0, session.engine.open(), False)
         return [Send(link.id, message)]
 
@@ -282,12 +293,15 @@ class Synchronize:
     def on_reconcile(self, link: Link, message: Reconcile, now: Moment, store: GroupSet) -> list[Output]:
         """One round of the engine, in either role. Raises: RemoteProtocolError."""
         partner = self._partners[link.id]
-        session = self._session_for(partner, message, now)
+        session = self._running(partner, message, Reconciliation)
+        if session is None and message.round == 0 and self._gives_way(partner, message.session):
+            partner.tracks[Subject.of(message.namespace)].note_answered(now)
+            session = self._new_session(partner, message.session, message.namespace, now, began=False)
         if session is None:
             return []
         if message.round != session.round or message.namespace is not session.namespace:
             raise RemoteProtocolError(Fault.OUT_OF_TURN, "a round of a reconciliation that is not the next")
-        assert session.engine is not None
+        assert isinstance(session.engine, Reconciliation)
         session.moved_ms = now.mono_ms
         _leave_out(session, message.horizon)
         step = session.engine.answer(message.payload)
@@ -306,18 +320,75 @@ class Synchronize:
             outputs += self._transfer(partner, session, now, store)
         return outputs
 
-    def _session_for(self, partner: Partner, message: Reconcile, now: Moment) -> Session | None:
-        """The session that a message belongs to; None for one that lost against ours or is over."""
+    @staticmethod
+    def _running(partner: Partner, message: Reconcile | Recent, engine: type) -> Session | None:
+        """The session under way that a message belongs to; None for one that lost against ours or is over."""
+        running = partner.session
+        if running is None or running.number != message.session or not isinstance(running.engine, engine):
+            return None
+        return running
+
+    @staticmethod
+    def _gives_way(partner: Partner, number: int) -> bool:
+        """Whether what is under way leaves room for a session of this number, which the neighbor begins: when
+        both began, the dialling side's session goes on.
+        """
         link, running = partner.link, partner.session
-        if running is not None and running.number == message.session and running.engine is not None:
-            return running
-        if message.round != 0 or message.session % 2 != (1 if link.dialled else 0):
-            return None
-        # Both began: the dialling side's session goes on.
-        if running is not None and running.dialler_began and link.dialled:
-            return None
-        partner.tracks[Subject.of(message.namespace)].note_answered(now)
-        return self._new_session(partner, message.session, message.namespace, now, began=False)
+        theirs = number % 2 == (1 if link.dialled else 0)
+        return theirs and not (running is not None and running.dialler_began and link.dialled)
+
+    # --- since last time ------------------------------------------------------------------------------------
+
+    def _begin_recent(self, partner: Partner, now: Moment, store: GroupSet) -> list[Output]:
+        """Compare what arrived since we last agreed, if it is this neighbor's turn and that is not much."""
+        ready = partner.data.waits and not partner.auth.waits and partner.session is None
+        if not ready or partner.position is None or self._is_at_work_on(Subject.DATA):
+            return []
+        number, link = partner.next_number, partner.link
+        exchange = Exchange(link.exporter, number, partner.position, store)
+        partner.position = None
+        if not exchange.complete:
+            return []
+        partner.next_number += 2
+        partner.data.note_begun(now)
+        partner.session = Session(
+            number, Namespace.DURABLE, exchange, True, link.dialled, now.mono_ms, round=1
+        )
+        return [Send(link.id, Recent(number, 0, True, exchange.ids, b""))]
+
+    def on_recent(self, link: Link, message: Recent, now: Moment, store: GroupSet) -> list[Output]:
+        """One step of a comparison of what arrived since we last agreed. Raises: RemoteProtocolError."""
+        partner = self._partners[link.id]
+        session = self._running(partner, message, Exchange)
+        if session is None and message.step == 0 and self._gives_way(partner, message.session):
+            partner.data.note_answered(now)
+            exchange = Exchange(link.exporter, message.session, partner.position, store)
+            session = Session(
+                message.session, Namespace.DURABLE, exchange, False, not link.dialled, now.mono_ms, 0
+            )
+            partner.session = session
+        if session is None:
+            return []
+        if message.step != session.round:
+            raise RemoteProtocolError(Fault.OUT_OF_TURN, "a step of a comparison that is not the next")
+        assert isinstance(session.engine, Exchange)
+        session.moved_ms = now.mono_ms
+        session.round += 2
+        outputs: list[Output] = []
+        if message.step > 0:
+            session.lacking = session.engine.wanted(message.wanted)
+        if message.step < 2:
+            wanted = session.engine.wants(message.ids)
+            ids = session.engine.ids if message.step == 0 else b""
+            reply = Recent(session.number, message.step + 1, session.engine.complete, ids, wanted)
+            outputs.append(Send(link.id, reply))
+            session.expected = count_wanted(wanted)
+            session.receives = session.expected > 0
+        if message.step > 0:
+            session.cut = not message.complete
+            session.queue = to_send(session.lacking, session.namespace, store)
+            outputs += self._transfer(partner, session, now, store)
+        return outputs
 
     # --- transfer -------------------------------------------------------------------------------------------
 
@@ -384,7 +455,8 @@ class Synchronize:
         partner.session = None
         track = partner.tracks[Subject.of(session.namespace)]
         following = _following(session, partner.data)
-        if not session.cut and session.namespace is not Namespace.DURABLE:
+        whole = session.namespace is not Namespace.DURABLE or isinstance(session.engine, Exchange)
+        if not session.cut and whole:
             track.differs_since_ms = None
         if not session.cut and session.namespace is Namespace.EXPIRING and not partner.comparable:
             track.agrees = True
@@ -400,6 +472,8 @@ _FIRST = {Subject.AUTH: Namespace.AUTH, Subject.DATA: Namespace.DURABLE}
 
 def _following(session: Session, data: Track) -> Namespace | None:
     """The set that a session on the same link is about which follows one that is over."""
+    if isinstance(session.engine, Exchange):
+        return Namespace.DURABLE if session.began and session.cut else None
     if session.cut:
         return session.namespace if session.fresh else None
     if not session.began or session.namespace is Namespace.EXPIRING:
@@ -418,7 +492,7 @@ def _leave_out(session: Session, horizon_s: int) -> None:
     """Let both sides go by the later of their horizons."""
     if session.namespace is Namespace.EXPIRING and horizon_s > session.horizon_s:
         session.horizon_s = horizon_s
-        assert session.engine is not None
+        assert isinstance(session.engine, Reconciliation)
         session.engine.leave_out_before(horizon_s.to_bytes(SECOND_BYTES, "big"))
 
 

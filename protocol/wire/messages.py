@@ -290,11 +290,13 @@ class Piece(Struct, frozen=True):
 
 class Recent(Struct, frozen=True):
     """Both: short ids (8 bytes each) of what arrived here since we last agreed, in step 0 and 1; which of the
-    other side's I want, bit by bit from the highest of the first byte, in step 1 and 2.
+    other side's I want, the lowest bit of each byte first, in step 1 and 2. `complete`: nothing else arrived,
+    as far as I know.
     """
 
     session: Session
     step: RecentStep
+    complete: bool
     ids: ShortIds
     wanted: Bitmap
 

@@ -126,7 +126,7 @@ def _messages() -> list[Message]:
         Got(bytes(32) + bytes([0xFF]) * 32),
         WantBody(BODY_HASH, 65_536),
         Piece(BODY_HASH, 65_536, 65_540, b"last"),
-        Recent(7, 1, bytes(range(16)), b"\xa0"),
+        Recent(7, 1, True, bytes(range(16)), b"\x05"),
     ]
 
 

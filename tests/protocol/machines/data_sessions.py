@@ -17,7 +17,7 @@ from protocol.peer_time import Moment
 from protocol.records.memory import MemoryStore
 from protocol.records.record import RecordItem, decode_untrusted_item
 from protocol.records.record_set import State
-from protocol.wire.messages import KeepAlive, Message, Namespace, Reconcile, Taken, Transfer
+from protocol.wire.messages import KeepAlive, Message, Namespace, Recent, Reconcile, Taken, Transfer
 from tests.protocol.machines.playing import node_id, only
 from tests.support.builders import DAY, after
 from tests.support.keys import named
@@ -80,7 +80,15 @@ class Holder:
         address = f"{other}:1" if dialled else None
         link = Link(number, named(other).public, node_id(other), address, None, exporter)
         self.links[number] = link
-        self.sync.on_up(link)
+        self.store.begin()
+        self.sync.on_up(link, self.store)
+        self.store.commit()
+
+    def down(self, number: LinkId) -> None:
+        self.store.begin()
+        self.sync.on_down(number, self.store)
+        self.store.commit()
+        del self.links[number]
 
     def hear(
         self, number: LinkId, message: Message, seconds: float, *, opening: bool = False
@@ -88,12 +96,14 @@ class Holder:
         link, now = self.links[number], self.now(seconds)
         match message:
             case KeepAlive():
-                return self.sync.on_summary(link, Summary.told_by(message), opening, now)
+                return self.sync.on_summary(link, Summary.told_by(message), opening, now, self.store)
             case Reconcile():
                 return self.sync.on_reconcile(link, message, now, self.store)
             case Transfer():
                 fresh = self.take(decode_untrusted_item(raw) for raw in message.elements)
                 return self.sync.on_transfer(link, message, len(fresh), now)
+            case Recent():
+                return self.sync.on_recent(link, message, now, self.store)
             case Taken():
                 return self.sync.on_taken(link, message, now, self.store)
             case _:
@@ -139,8 +149,7 @@ class Web:
     def cut(self, number: LinkId) -> None:
         """A link is lost, with all that was under way on it."""
         for place in self.wires.pop(number).ends:
-            self.holders[place].sync.on_down(number)
-            del self.holders[place].links[number]
+            self.holders[place].down(number)
 
     def _perform(self, place: int, outputs: Iterable[Output]) -> None:
         for send in only(Send, outputs):

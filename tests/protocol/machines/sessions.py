@@ -39,17 +39,17 @@ class Side:
             number.to_bytes(32, "big"),
         )
         self.links[number] = link
-        self.sync.on_up(link)
+        self.sync.on_up(link, self.node.store)
         return link
 
     def summary(self, theirs: Summary, now: Moment = NOW, number: int = 1, *, opening: bool = False):
-        return self.sync.on_summary(self.links[number], theirs, opening, now)
+        return self.sync.on_summary(self.links[number], theirs, opening, now, self.node.store)
 
     def hear(self, message: Message, now: Moment = NOW, number: int = 1) -> list[Output]:
         link, store = self.links[number], self.node.store
         match message:
             case KeepAlive():
-                return self.sync.on_summary(link, Summary.told_by(message), False, now)
+                return self.sync.on_summary(link, Summary.told_by(message), False, now, store)
             case Reconcile():
                 return self.sync.on_reconcile(link, message, now, store)
             case Transfer():

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given, strategies as st
 
 from protocol.limits import DIGEST_DIFFERS_MS, RECONCILE_S_MAX, SESSION_GAP_MS_MAX, SESSION_GAP_MS_MIN
+from protocol.machines.ordered_ids import OrderedIds
 from protocol.machines.partners import Session, Subject, Track
+from protocol.machines.reconcile import Reconciliation
 from protocol.wire.messages import Namespace
 from tests.support.builders import NOW, after
 
+ENGINE = Reconciliation(OrderedIds(), bytes(32), initiator=True)
+
 
 def session(**known) -> Session:
-    return Session(2, Namespace.DURABLE, None, True, True, NOW.mono_ms, 0, **known)
+    return Session(2, Namespace.DURABLE, ENGINE, True, True, NOW.mono_ms, 0, **known)
 
 
 def test_both_classes_of_records_are_one_subject():

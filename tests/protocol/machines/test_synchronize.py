@@ -223,9 +223,9 @@ def test_neighbor_that_stalls_makes_the_others_wait_for_five_seconds_and_no_long
 def test_neighbor_that_leaves_takes_its_session_along(pair):
     pair.open()
     side = pair.sides[0]
-    side.sync.on_down(1)
+    side.sync.on_down(1, side.node.store)
     assert side.sync.busy == ()
-    side.sync.on_down(1)
+    side.sync.on_down(1, side.node.store)
 
 
 # --- gaps -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from protocol.limits import (
     RECORDS_PASSED_ON_MAX,
 )
 from protocol.wire.messages import Namespace, Reconcile, Taken, Transfer
-from tests.protocol.machines.data_sessions import Holder, Web, pool, web
+from tests.protocol.machines.data_sessions import pool, web
 from tests.protocol.machines.reconciling import limits
 from tests.support.records import Writer, circle
 
@@ -332,7 +332,3 @@ def test_namespace_of_a_session_does_not_change():
     wrong = Reconcile(Namespace.EXPIRING, 0, answer.session, answer.round, answer.payload, answer.done)
     with pytest.raises(Exception, match="not the next"):
         nodes.holders[0].hear(number, wrong, 0)
-
-
-def test_web_of_one_holder_is_equal():
-    assert Web([Holder("alice", pool())]).equal

@@ -81,7 +81,7 @@ EXAMPLES: tuple[Message, ...] = (
     Got(bytes(32)),
     WantBody(bytes(32), 0),
     Piece(bytes(32), 0, 1, b"p"),
-    Recent(0, 1, bytes(8), b"\x80"),
+    Recent(0, 1, True, bytes(8), b"\x01"),
 )
 
 u32 = st.integers(0, 2**32 - 1)
@@ -143,7 +143,7 @@ messages = st.one_of(
     st.builds(Got, whole_ids),
     st.builds(WantBody, hashes, st.integers(0, BODY_BYTES_MAX)),
     pieces(),
-    st.builds(Recent, u32, st.integers(0, 2), short_ids, st.binary(max_size=64)),
+    st.builds(Recent, u32, st.integers(0, 2), st.booleans(), short_ids, st.binary(max_size=64)),
 )
 
 
@@ -253,10 +253,10 @@ BAD = [
     Piece(bytes(33), 0, 1, b"p"),
     Piece(bytes(32), 0, BODY_BYTES_MAX + 1, b"p"),
     Piece(bytes(32), 0, BODY_BYTES_MAX, bytes(PIECE_BYTES_MAX + 1)),
-    Recent(0, 3, b"", b""),
-    Recent(2**32, 0, b"", b""),
-    Recent(0, 0, bytes(8 * (RECENT_IDS_MAX + 1)), b""),
-    Recent(0, 1, b"", bytes(RECENT_IDS_MAX // 8 + 1)),
+    Recent(0, 3, True, b"", b""),
+    Recent(2**32, 0, True, b"", b""),
+    Recent(0, 0, True, bytes(8 * (RECENT_IDS_MAX + 1)), b""),
+    Recent(0, 1, True, b"", bytes(RECENT_IDS_MAX // 8 + 1)),
 ]
 
 
@@ -286,7 +286,7 @@ def test_part_of_an_id_is_malformed():
     ("code", "fields"),
     [
         (25, {"ids": bytes(33)}),
-        (28, {"ids": bytes(9), "session": 0, "step": 0, "wanted": b""}),
+        (28, {"complete": True, "ids": bytes(9), "session": 0, "step": 0, "wanted": b""}),
         (27, {"data": b"pp", "hash": bytes(32), "offset": 1, "size": 2}),
         (27, {"data": b"p", "hash": bytes(32), "offset": 0, "size": 0}),
         (27, {"data": b"", "hash": bytes(32), "offset": 1, "size": 0}),
