@@ -25,7 +25,8 @@ from protocol.machines.refresh import Refreshing
 from protocol.machines.write import Pen, Writing
 from protocol.peer_time import Moment
 from protocol.records.record import RecordItem
-from protocol.records.reserved import CONTACT_TYPE
+from protocol.records.record_set import State
+from protocol.records.reserved import CONTACT_TYPE, EMPTY_MANIFEST, MANIFEST_IDS_MAX, encode_manifest
 
 Command = AddRecord | UpdateRecord | DeleteRecord
 
@@ -133,6 +134,36 @@ class Data:
         pen = self._pen(grant, now, store)
         item = self._writing.reserved(CONTACT_TYPE, wish.record_id, wish.body, wish.expires, pen)
         return self.take([item], now, store)
+
+    def write_manifest(
+        self, pid: bytes, grant: Grant | None, now: Moment, store: Store
+    ) -> tuple[RecordIntake, bytes]:
+        """List the versions that a key has written, as far as they are kept here; the hash of the list.
+        Raises: RuleError, with nothing changed.
+        """
+        listed = self._written_by(pid, store)
+        if not listed:
+            return RecordIntake(), EMPTY_MANIFEST
+        if len(listed) > MANIFEST_IDS_MAX:
+            raise RuleError(
+                "quota-exceeded",
+                f"the member has {len(listed)} versions of records here, and a list takes {MANIFEST_IDS_MAX}",
+                hint="keep what is dated before now: --data time",
+            )
+        item = self._writing.manifest(encode_manifest(listed), self._pen(grant, now, store))
+        assert item.header.body_hash is not None
+        return self.take([item], now, store), item.header.body_hash
+
+    def _written_by(self, pid: bytes, store: Store) -> list[bytes]:
+        """The kept versions whose author is this key."""
+        grants = self._view.grants_ever(pid)
+        records = dict.fromkeys(record for grant in grants for record in store.records_citing(grant.act_id))
+        return [
+            one.id
+            for record in records
+            for one in store.versions(record)
+            if one.author == pid and one.state is State.KEPT
+        ]
 
     def _note_refresh(self, command: Command, item: RecordItem, store: Store) -> None:
         header = item.header

@@ -130,6 +130,41 @@ class SetProperties:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoke:
+    """A user wants a key (pid, 32 bytes) to lose what it was granted, `for_ever` or until it is granted
+    something anew.
+
+    `data` says what becomes of its records: "manifest", "drop" or "time" (bodies.py, RevokeBody); `until`
+    limits a revocation to grants that end by that second. `root` is the group's root key, used when `as_root`
+    or when the own credential is not senior enough. `trust_clock` signs by a clock that lags.
+    """
+
+    pid: bytes
+    for_ever: bool = False
+    reason: str = ""
+    data: str = "manifest"
+    until: int | None = None
+    as_root: bool = False
+    root: PrivateKey | None = field(default=None, repr=False)
+    trust_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resign:
+    """A user wants to give up the own membership."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Annul:
+    """A user wants an act (id of 32 bytes) of somebody junior taken back; `root` as in `Revoke`."""
+
+    act_id: bytes
+    root: PrivateKey | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AddRecord:
     """A user wants a new record. `expires` is seconds UTC, None for a durable one; `auto_refresh` lets this
     daemon renew an expiring one as long as it lives.
@@ -188,6 +223,9 @@ Input = (
     | Stop
     | Issue
     | SetProperties
+    | Revoke
+    | Resign
+    | Annul
     | AddRecord
     | UpdateRecord
     | DeleteRecord
@@ -277,3 +315,13 @@ class Imported:
     elements: int
     records: int
     refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A removal, or an annulment, that is durable here: the act's id, and the grants (ids) whose standing it
+    has changed.
+    """
+
+    act_id: bytes
+    changed: tuple[bytes, ...]

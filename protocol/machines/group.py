@@ -39,6 +39,7 @@ from protocol.machines.directory import Directory
 from protocol.machines.events import (
     AddRecord,
     Adopt,
+    Annul,
     Close,
     Connect,
     DeleteRecord,
@@ -54,7 +55,10 @@ from protocol.machines.events import (
     LinkUp,
     Output,
     Received,
+    Removed,
+    Resign,
     Result,
+    Revoke,
     SetProperties,
     Stop,
     Tick,
@@ -65,9 +69,10 @@ from protocol.machines.issue import Issuing
 from protocol.machines.link import Link, Links, Summary
 from protocol.machines.members import Intake, Members
 from protocol.machines.records import RecordIntake, Store
+from protocol.machines.removal import Removing
 from protocol.machines.replicas import Replicas
 from protocol.machines.synchronize import Synchronize
-from protocol.machines.telling import note, note_changes, note_elements, note_foreign
+from protocol.machines.telling import note, note_changes, note_elements, note_foreign, note_standing
 from protocol.peer_time import Moment
 from protocol.wire.messages import (
     Bye,
@@ -110,6 +115,7 @@ class GroupMachine:
         self.links = Links(node_id)
         self.dialling = Dialling(rng)
         self.issuing = Issuing(own, rng)
+        self.removing = Removing(own, rng)
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
@@ -170,6 +176,14 @@ class GroupMachine:
                 act = self.issuing.set_properties(event, self.members.view, now, store)
                 self._absorb(self.members.take([act], None, now, store), None, now, store, outputs)
                 outputs.append(Result(None))
+            case Revoke():
+                self._on_revoke(event, now, store, outputs)
+            case Resign():
+                act = self.removing.resign(event, self.members.view, now, store)
+                self._publish(act, now, store, outputs)
+            case Annul():
+                act = self.removing.annul(event, self.members.view, now, store)
+                self._publish(act, now, store, outputs)
             case AddRecord() | UpdateRecord() | DeleteRecord():
                 grant = self.members.own_grant(now.utc_s)
                 records, written = self.data.write(event, grant, now, store)
@@ -333,9 +347,10 @@ class GroupMachine:
         outputs: list[Output],
         *,
         to: Iterable[Link] | None = None,
-    ) -> None:
+    ) -> tuple[bytes, ...]:
         """Pass on what is new in AUTH, tell of it, ask for what is missing, and close a link that brought
-        what no honest node would. `to` are the links to pass it on to, where that is not all.
+        what no honest node would. `to` are the links to pass it on to, where that is not all. The grants
+        whose standing it has changed.
         """
         if intake.fresh:
             self.links.note_change(now)
@@ -346,11 +361,14 @@ class GroupMachine:
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
-        if intake.fresh:
-            acts = [element for element in intake.fresh if isinstance(element, Act)]
-            changed = self.members.view.take_changed()
-            grants = self.members.view.grant_ids() if changed is None else changed
-            self._absorb_records(self.data.on_acts(acts, grants, now, store), None, now, store, outputs)
+        if not intake.fresh:
+            return ()
+        acts = [element for element in intake.fresh if isinstance(element, Act)]
+        taken = self.members.view.take_changed()
+        changed = self.members.view.grant_ids() if taken is None else taken
+        outputs += note_standing(changed, self.members.view, now, store)
+        self._absorb_records(self.data.on_acts(acts, changed, now, store), None, now, store, outputs)
+        return changed
 
     def _absorb_records(
         self,
@@ -403,6 +421,24 @@ class GroupMachine:
             issued.append(Issued(act.id, bundle))
         self._absorb(intake, None, now, store, outputs)
         outputs.append(Result(tuple(issued)))
+
+    def _on_revoke(self, event: Revoke, now: Moment, store: Store, outputs: list[Output]) -> None:
+        view = self.members.view
+        plan = self.removing.plan(event, view, now)
+        manifest = None
+        if event.data == "manifest":
+            grant = self._usable_grant(now)
+            records, manifest = self.data.write_manifest(event.pid, grant, now, store)
+            self._absorb_records(records, None, now, store, outputs)
+        act = self.removing.revoke(plan, event, manifest, view, now, store)
+        self._publish(act, now, store, outputs)
+
+    def _publish(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> None:
+        """Put an act of our own into AUTH, and answer with what it changes."""
+        intake = self.members.take([act], None, now, store)
+        assert intake.fresh == [act], intake
+        changed = self._absorb(intake, None, now, store, outputs)
+        outputs.append(Result(Removed(act.id, changed)))
 
     def _on_import(self, event: Import, now: Moment, store: Store, outputs: list[Output]) -> None:
         """Take in what a file holds; its mistakes are counted, and nobody is to blame."""
@@ -478,10 +514,9 @@ class GroupMachine:
         if grant is not self._own_grant and (
             grant is None or self._own_grant is None or grant.act_id != self._own_grant.act_id
         ):
-            kind, told = (
-                ("credential-expired", self._own_grant) if grant is None else ("credential-adopted", grant)
-            )
+            told = self._own_grant if grant is None else grant
             assert told is not None
+            kind = "credential-adopted" if grant is not None else self._end_of(told)
             outputs.append(note(kind, grant_facts(told), now, store))
         self._own_grant = grant
         if self.links.recheck_due(now):
@@ -497,6 +532,12 @@ class GroupMachine:
             outputs += self._end(last.id, ByeReason.LEAVING, now, store)
         if visit is not None:
             outputs.append(visit)
+
+    def _end_of(self, grant: Grant) -> str:
+        """Why this node has no credential any more."""
+        view = self.members.view
+        removed = view.admitted(grant.act_id) is not None and not view.is_live(grant.act_id)
+        return "credential-removed" if removed else "credential-expired"
 
     def is_member(self, link: Link, at_s: int) -> bool:
         """Whether a neighbor is a member now, by this view or by the evidence that it showed."""

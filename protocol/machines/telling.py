@@ -44,6 +44,23 @@ def _told_of(element: Element, view: View, now: Moment) -> tuple[str, Mapping[st
     return "member-changed", grant_facts(grant)
 
 
+def note_standing(changed: Iterable[bytes], view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """Grants that a removal has hit, that have become void, or that are back."""
+    notices = []
+    for act_id in changed:
+        admitted = view.admitted(act_id)
+        assert admitted is not None
+        assert admitted.grant is not None
+        hits = view.hits_of(act_id)
+        if view.is_live(act_id):
+            kind = "credential-restored"
+        else:
+            kind = "credential-revoked" if view.is_effective(act_id) else "credential-voided"
+        facts = grant_facts(admitted.grant) | {"removals": [hit.hex() for hit in hits]}
+        notices.append(note(kind, facts, now, store))
+    return notices
+
+
 def note_foreign(fresh: Iterable[Element], view: View, now: Moment, store: ActSet) -> list[Notice]:
     """Acts that came from elsewhere and stand on a chain which only this store signs."""
     acts = [one for one in fresh if isinstance(one, Act) and is_foreign(one, view, store)]

@@ -38,7 +38,7 @@ from protocol.records.record import (
     sign_header,
 )
 from protocol.records.record_set import State
-from protocol.records.reserved import check_user_type, is_reserved
+from protocol.records.reserved import MANIFEST_TYPE, check_user_type, is_reserved
 
 _RANDOM_BYTES = 8
 
@@ -187,6 +187,13 @@ class Writing:
         life_s = None if before.expires is None else before.expires - before.hlc_s
         expires = None if life_s is None else _end_within(hlc_s(hlc) + life_s, hlc, pen)
         return RecordItem(self._sign(_same(before, expires), pen, hlc))
+
+    def manifest(self, body: bytes, pen: Pen) -> RecordItem:
+        """The record that carries the list of the versions that a revocation lets stand."""
+        own = self._own.public.pid
+        record_id = new_record_id(pen.view.gid, own, True, self._rng.randbytes(_RANDOM_BYTES))
+        draft = _Draft(MANIFEST_TYPE, record_id, own, None).with_body(body)
+        return RecordItem(self._sign(draft, pen), body)
 
     def reserved(self, record_type: str, record_id: bytes, body: bytes, expires: int, pen: Pen) -> RecordItem:
         """A version of one of peerd's own records, which this identity has under a fixed id."""
