@@ -72,7 +72,7 @@ class Directory:
         body = self._contact(listens, grant)
         if body is None or now.mono_ms < self._retry_ms:
             return None
-        if body == self._said and now.utc_s < self._renew_s:
+        if body == self._said and self._rests_s(now) > 0:
             return None
         return ContactWish(self.record_id, body, now.utc_s + CONTACT_LIFE_S)
 
@@ -101,8 +101,13 @@ class Directory:
         body = self._contact(listens, grant)
         if body is None:
             return None
-        wait_ms = max(0, self._renew_s - now.utc_s) * 1000 if body == self._said else 0
+        wait_ms = self._rests_s(now) * 1000 if body == self._said else 0
         return max(now.mono_ms + wait_ms, self._retry_ms)
+
+    def _rests_s(self, now: Moment) -> int:
+        """For how long what we said is fresh enough: not at all if a clock said so that was set back since."""
+        rest_s = self._renew_s - now.utc_s
+        return rest_s if 0 < rest_s <= CONTACT_RENEWAL_S else 0
 
     # --- those of others ------------------------------------------------------------------------------------
 

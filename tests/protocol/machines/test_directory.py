@@ -122,6 +122,17 @@ def test_contact_is_not_written_again_by_a_restart(group):
     assert contact_of(again)[0].id == first.id
 
 
+def test_contact_written_by_a_clock_that_was_far_ahead_is_written_again_once_it_is_set_back(group):
+    mine, grant = directory(), Player.of(group, "bob").machine.members.own_grant(NOW.utc_s)
+    ahead = after(10 * 365 * 86_400)
+    wish = mine.wish(LISTENS, grant, ahead)
+    assert wish is not None
+    mine.on_written(wish, ahead)
+    assert mine.wish(LISTENS, grant, ahead) is None
+    assert mine.next_deadline(LISTENS, grant, NOW) == NOW.mono_ms
+    assert mine.wish(LISTENS, grant, NOW) is not None
+
+
 def test_what_hinders_writing_is_tried_again_later():
     one = directory()
     one.on_refused(NOW)
