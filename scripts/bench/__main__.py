@@ -10,11 +10,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from scripts.bench import authority, daemons, engine, machine, reconciling
+from scripts.bench import authority, daemons, engine, machine, reconciling, search
 from scripts.bench.figures import bound_rows, show
 
 ACTS = 10_000
 AUTHORITY_ACTS = 100_000
+RECORDS = 100_000
 DIFFERENCES = (0, 1, 100)
 SAMPLES = 20
 
@@ -30,6 +31,10 @@ def main() -> None:
         show(
             "credentials in this process: two signatures each, every transaction durable",
             machine.rows(Path(directory), single=200, batched=arguments.credentials),
+        )
+        show(
+            f"searching: the first {search.PAGE} of what a query finds among {RECORDS:,} records",
+            search.rows(Path(directory), RECORDS),
         )
     show("authority: what the acts of a large group mean", authority.rows(AUTHORITY_ACTS))
     with daemons.compiled():
