@@ -67,6 +67,11 @@ def decode_untrusted(data: bytes, *, bytes_max: int) -> Any:
     return value
 
 
+def decode_checked(data: bytes) -> Any:
+    """Decode bytes that have been through `decode_untrusted` before: without checks it takes a fraction of the time."""
+    return msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+
+
 def decode_untrusted_struct(data: bytes, kind: type[T], *, bytes_max: int) -> T:
     """Decode bytes from anywhere into a msgspec type. Raises: RemoteProtocolError, and nothing else."""
     return convert_untrusted(decode_untrusted(data, bytes_max=bytes_max), kind)

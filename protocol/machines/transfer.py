@@ -17,7 +17,7 @@ from protocol.limits import (
     ELEMENTS_PER_FRAME_MAX,
     TRANSFER_FRAME_BYTES_TARGET,
 )
-from protocol.records.record import RecordItem, decode_untrusted_header
+from protocol.records.record import body_named_in, item_raw
 from protocol.records.record_set import RecordSet
 from protocol.wire.messages import Namespace
 
@@ -58,8 +58,6 @@ def item_of(version_id: bytes, body_bytes_max: int, store: RecordSet) -> bytes |
     raw = store.header(version_id)
     if raw is None:
         return None
-    header = decode_untrusted_header(raw)
-    body = None
-    if header.body_hash is not None and header.size <= body_bytes_max:
-        body = store.body(header.body_hash)
-    return RecordItem(header, body).raw
+    named = body_named_in(raw)
+    body = None if named is None or named[1] > body_bytes_max else store.body(named[0])
+    return item_raw(raw, body)

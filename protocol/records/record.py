@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_checked, decode_untrusted, encode
 from protocol.credentials.keys import SIGNATURE_BYTES, PrivateKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError, malformed
 from protocol.ids import framed, tagged_hash
@@ -137,7 +137,7 @@ class RecordItem:
     @property
     def raw(self) -> bytes:
         """The canonical array of the header's bytes and the body."""
-        return encode([self.header.raw, self.body])
+        return item_raw(self.header.raw, self.body)
 
     @property
     def complete(self) -> bool:
@@ -253,6 +253,11 @@ def sign_header(
     )
 
 
+def item_raw(header_raw: bytes, body: bytes | None) -> bytes:
+    """The canonical array of a header's bytes and its body, or nil."""
+    return encode([header_raw, body])
+
+
 def item_of(header: Header, body: bytes | None) -> RecordItem:
     """A version that travels with its body, or without it (None)."""
     assert body is None or body_fits(header, body)
@@ -296,6 +301,12 @@ def decode_untrusted_header(raw: bytes) -> Header:
         content=content,
         signature=signature,
     )
+
+
+def body_named_in(raw: bytes) -> tuple[bytes, int] | None:
+    """Hash and size of the body that a header names, of the bytes of one that was decoded before."""
+    content = decode_checked(decode_checked(raw)[0])
+    return (content["body"], content["size"]) if "body" in content else None
 
 
 def _split(raw: bytes) -> tuple[bytes, bytes, bytes]:

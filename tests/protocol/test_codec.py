@@ -9,7 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from protocol.codec import convert_untrusted, decode_untrusted, decode_untrusted_struct, encode, encode_struct
+from protocol.codec import (
+    convert_untrusted,
+    decode_checked,
+    decode_untrusted,
+    decode_untrusted_struct,
+    encode,
+    encode_struct,
+)
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import CODEC_DEPTH_MAX, CODEC_ELEMENTS_MAX, CODEC_NODES_MAX
 
@@ -40,6 +47,7 @@ def decode(data: bytes) -> object:
 @given(values.filter(lambda value: depth_of(value) < CODEC_DEPTH_MAX))
 def test_what_is_encoded_comes_back(value):
     assert decode(encode(value)) == value
+    assert decode_checked(encode(value)) == value
 
 
 @given(st.dictionaries(st.text(max_size=8), scalars, max_size=8), st.randoms())

@@ -32,6 +32,7 @@ from protocol.records.record import (
     RecordItem,
     body_fits,
     body_hash_of,
+    body_named_in,
     decode_untrusted_header,
     decode_untrusted_item,
     id_is_of_creator,
@@ -495,3 +496,10 @@ def test_no_damaged_item_passes(item, data):
     except RemoteProtocolError:
         return
     assert not all_hold(read.header.checks())
+
+
+@given(items())
+def test_body_named_in_the_bytes_of_a_header_is_the_headers(item):
+    header = item.header
+    named = None if header.body_hash is None else (header.body_hash, header.size)
+    assert body_named_in(header.raw) == named
