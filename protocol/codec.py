@@ -68,7 +68,7 @@ def decode_untrusted(data: bytes, *, bytes_max: int) -> Any:
 
 
 def decode_checked(data: bytes) -> Any:
-    """Decode bytes that have been through `decode_untrusted` before: without checks it takes a fraction of the time."""
+    """Decode bytes that have been through `decode_untrusted` before, for a fraction of the cost."""
     return msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
 
 
