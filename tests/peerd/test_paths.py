@@ -15,6 +15,7 @@ from peerd.paths import (
     SOCKET_PATH_BYTES_MAX,
     Home,
     NewFile,
+    ReplacedFile,
     check_private_directory,
     check_private_file,
     check_socket_path,
@@ -239,6 +240,56 @@ def test_a_new_file_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught, NewFile(tmp_path / "nowhere" / "recovery"):
         pass
     assert "No such file or directory" in caught.value.detail
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_file_made_part_by_part_has_its_name_when_it_is_whole(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "export"
+    if before is not None:
+        path.write_bytes(before)
+    with ReplacedFile(path) as file:
+        for part in (b"a" * 100_000, b"", b"b"):
+            file.write(part)
+        assert (path.read_bytes() if path.exists() else None) == before
+        file.finish()
+        assert path.read_bytes() == b"a" * 100_000 + b"b"
+    assert mode_of(path) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_finished_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    path.write_bytes(b"old")
+    with ReplacedFile(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_crash_has_left_is_no_hindrance_and_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "export.unfinished").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_bytes(b"precious")
+    with ReplacedFile(tmp_path / "export") as file:
+        file.write(b"new")
+        file.finish()
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert (tmp_path / "export").read_bytes() == b"new"
+
+
+def test_a_file_made_part_by_part_says_why_it_cannot_be(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(StoreError, match="No such file or directory"), ReplacedFile(tmp_path / "no" / "x"):
+        pass
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with ReplacedFile(tmp_path / "export") as file:
+        for name in ("write", "fsync"):
+            with monkeypatch.context() as patched:
+                patched.setattr(os, name, full)
+                with pytest.raises(StoreFull):
+                    file.write(b"x") if name == "write" else file.finish()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_can_be_checked_without_being_opened(tmp_path: Path) -> None:

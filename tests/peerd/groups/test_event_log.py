@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from peerd.control import schema
+from peerd.control.operations import Selection
 from peerd.groups.event_log import GroupEvents
 from protocol.authority.act_set import ActStore
 from protocol.authority.memory import MemoryActSet
@@ -197,3 +198,41 @@ def outcome(logs: Logs, cursor: str) -> list[str] | str:
         return names(list(logs.events.after(cursor, 1).events))
     except RuleError as error:
         return error.code
+
+
+@given(WRITES, st.integers(1, 7))
+def test_a_selection_passes_over_the_rest_and_loses_nothing(writes, limit):
+    logs = Logs(*LOGS)
+    for number, (name, at_ms) in enumerate(writes):
+        logs.note(name, at_ms, number=number, record_type=f"t{number % 3}")
+    every, end = logs.read_on(logs.events.start(), limit)
+    for selection in (
+        Selection(group="group-aa"),
+        Selection(record_type="t1"),
+        Selection(group="group-bb", record_type="t2", kinds=frozenset({"happened"})),
+        Selection(kinds=frozenset({"other"})),
+    ):
+        cursor, found = logs.events.start(), []
+        for _ in range(-(-len(writes) // limit)):
+            page = logs.events.after(cursor, limit, selection)
+            found, cursor = found + list(page.events), page.cursor
+        assert cursor == end
+        wanted = [one for one in every if selection.wants(one.kind, one.group, lambda one=one: one.facts)]
+        assert names(found) == names(wanted)
+        assert [one.cursor for one in found] == [one.cursor for one in wanted]
+
+
+def test_what_is_not_selected_is_not_decoded(monkeypatch):
+    logs = Logs("aa")
+    logs.note("aa", 1, 3, number=1)
+    monkeypatch.setattr("peerd.groups.event_log.decode_untrusted", None)
+    monkeypatch.setattr("peerd.groups.event_log._read", lambda _: {})
+    page = logs.events.after("", 10, Selection(kinds=frozenset({"other"})))
+    assert (page.events, page.lagged) == ([], False)
+
+
+def test_a_time_in_milliseconds_is_told_as_one():
+    logs = Logs("aa")
+    logs.note("aa", 1, number=1, modified=1_790_000_000_123)
+    ((event,), _) = logs.read_on(logs.events.start())
+    assert event.facts["modified"] == "2026-09-21T14:13:20.123Z"

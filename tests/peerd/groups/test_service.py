@@ -268,10 +268,12 @@ async def test_figures_of_every_group(tmp_path, autojump_clock):
             ("peerd_neighbors", group): 1,
             ("peerd_members", group): 2,
             ("peerd_acts", group): 4,
+            ("peerd_records", group): (await bob.service.group(group)).records,
             ("peerd_credential_end_seconds", group): grant.window.end,
             ("peerd_neighbors", waited_for): 0,
             ("peerd_members", waited_for): 0,
             ("peerd_acts", waited_for): 0,
+            ("peerd_records", waited_for): 0,
             ("peerd_credential_end_seconds", waited_for): 0,
         }
         assert (await figures(alice))["peerd_credential_end_seconds", group] == float("inf")
