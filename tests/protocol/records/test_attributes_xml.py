@@ -130,6 +130,11 @@ def test_document_of_another_form_is_refused(document):
     refused(document)
 
 
+@pytest.mark.parametrize("kind, text, told", [("date", "soon", "2026-01-02"), ("int", "ten", "digits")])
+def test_refusal_tells_how_a_value_is_written(kind, text, told):
+    assert told in refused(f"<attributes>{ONE.format(kind, text)}</attributes>")
+
+
 def test_document_is_bounded():
     around = len("<attributes></attributes>")
     assert read_attributes(f"<attributes>{' ' * (DOCUMENT_BYTES_MAX - around)}</attributes>") == ()
