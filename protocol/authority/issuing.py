@@ -12,13 +12,15 @@ are done, so a refused call leaves no trace. Each refusal has the original's nam
 
 Differs: a start in the info may lie in the future, and the issuer fields are not even accepted as arguments
 here: the API ignores them. Lowering a level that holds now, or ending one sooner, is refused
-(`needs-revocation`): the older, better certificate would stay good.
+(`needs-revocation`), as the older, better certificate would stay good, unless the request is to *replace* it:
+then a revocation is signed before the grant. A grant to somebody who was removed names the removals that it
+is to stand despite of; it is refused where it could not.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import GrantBody, Kind
@@ -36,8 +38,10 @@ from protocol.limits import (
     BACKDATING_S,
     CHAIN_CERTIFICATES_MAX,
     DEFAULT_LIFE_S,
+    DESPITE_IDS_MAX,
     END_OF_TIME_S,
     HLC_AHEAD_MS_MAX,
+    LEVEL_ADMIN_MAX,
     LEVEL_ROOT,
 )
 from protocol.peer_time import Moment, Window, hlc_ms, hlc_s
@@ -60,7 +64,9 @@ class CredentialInfo:
 
 @dataclass(frozen=True, slots=True)
 class IssueRequest:
-    """One call. `key` comes from the subject's identity document; `info` None means renewal."""
+    """One call. `key` comes from the subject's identity document; `info` None means renewal. `replace` takes
+    what the subject holds away, so that the new credential may be a lesser one.
+    """
 
     subject: PeerName
     key: PublicKey | None = None
@@ -69,6 +75,7 @@ class IssueRequest:
     invitation: bool = False
     as_root: bool = False
     trust_clock: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,8 @@ class Plan:
     wanted: int
     stored: bool
     renews: bytes | None
+    despite: tuple[bytes, ...] = ()
+    replaces: bool = False  # a revocation of what the subject holds comes first
 
 
 def choose_issuer(
@@ -148,9 +157,12 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
     info = request.info or CredentialInfo()
     level, roles = _level_and_roles(issuer, base, info)
     window, wanted = _period(view, issuer, base, info, now_s)
-    if base is not None and base.window.holds(now_s):
+    replaces = request.replace and base is not None
+    if base is not None and base.window.holds(now_s) and not replaces:
         _check_takes_nothing_away(base, level, window, info)
-    return Plan(
+    if replaces and base is not None:
+        _check_may_replace(issuer, base)
+    plan = Plan(
         key=key,
         name=request.subject,
         friendly_name=_friendly_name(base, info),
@@ -159,8 +171,10 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
         window=window,
         wanted=wanted,
         stored=request.store,
-        renews=base.act_id if base is not None and base.level == level else None,
+        renews=base.act_id if base is not None and base.level == level and not replaces else None,
+        replaces=replaces,
     )
+    return replace(plan, despite=_despite(view, issuer, plan))
 
 
 def check_clock(view: View, now: Moment) -> None:
@@ -341,7 +355,7 @@ def _check_takes_nothing_away(current: Grant, level: int, window: Window, info: 
         raise RuleError(
             "needs-revocation",
             f"the subject is {_said(current.roles)} at level {current.level}; a lower one takes nothing away",
-            hint="wait until the better credential has ended",
+            hint="take the better one away with it: --replace",
         )
     if level < current.level or window.end >= current.window.end:
         return
@@ -354,7 +368,68 @@ def _check_takes_nothing_away(current: Grant, level: int, window: Window, info: 
     raise RuleError(
         "needs-revocation",
         "the subject holds a credential that ends later, and a shorter one would not take that away",
-        hint="leave the period out, or give a later end",
+        hint="leave the period out, or take the longer one away with it: --replace",
+    )
+
+
+def _check_may_replace(issuer: Issuer, base: Grant) -> None:
+    if issuer.level >= base.level or issuer.level > LEVEL_ADMIN_MAX:
+        raise RuleError(
+            "not-authorized",
+            f"the subject is {_said(base.roles)} at level {base.level}, and this credential is of level"
+            f" {issuer.level}: only a smaller level may take something away",
+            hint="ask somebody more senior: peerd member list GROUP",
+        )
+
+
+def _despite(view: View, issuer: Issuer, plan: Plan) -> tuple[bytes, ...]:
+    """The removals that would hit the planned grant, for it to name. Raises: RuleError where that would not
+    help.
+    """
+    grant = _planned(view, issuer, plan)
+    hits = view.hits_on(grant, ())
+    for hit in view.hits_on(grant, hits):
+        if view.kind_of(hit) == Kind.REVOKE_KEY:
+            raise RuleError(
+                "not-authorized",
+                "this key has been revoked for ever",
+                hint="let the subject make a new identity: peerd identity create",
+            )
+        raise RuleError(
+            "not-authorized",
+            "the subject was removed by somebody more senior than this issuer",
+            hint="ask them to take it back: peerd audit GROUP shows who it was",
+        )
+    if len(hits) > DESPITE_IDS_MAX:
+        raise RuleError(
+            "not-authorized",
+            f"the subject was removed {len(hits)} times, and {DESPITE_IDS_MAX} are as many as can be excused",
+            hint="annul removals that were mistakes: peerd audit GROUP lists them",
+        )
+    return hits
+
+
+def _planned(view: View, issuer: Issuer, plan: Plan) -> Grant:
+    """The planned grant as far as removals look at it."""
+    return Grant(
+        act_id=bytes(32),
+        gid=view.gid,
+        author=view.gid if issuer.grant is None else issuer.signer.public.pid,
+        author_level=issuer.level,
+        chain=b"",
+        seq=0,
+        hlc=0,
+        cred=issuer.cred,
+        key=plan.key,
+        peer_name=plan.name,
+        friendly_name=plan.friendly_name,
+        level=plan.level,
+        roles=plan.roles,
+        window=plan.window,
+        wanted=plan.wanted,
+        stored=plan.stored,
+        der_hash=b"",
+        renews=plan.renews,
     )
 
 
@@ -384,6 +459,7 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         der=hashlib.sha256(certificate.der).digest(),
         store=plan.stored,
         renews=plan.renews,
+        despite=b"".join(sorted(plan.despite)),
     )
     act = sign_act(place, Kind.GRANT, body, [issuer.signer])
     return act, make_der(act.id, issuer.signer.public, certificate)

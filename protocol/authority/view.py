@@ -145,6 +145,11 @@ class View:
         node = self._decided.linked.nodes.get(act_id)
         return node is not None and bool(node.effective)
 
+    def kind_of(self, act_id: bytes) -> int | None:
+        """The code of an admitted act's kind."""
+        node = self._nodes.get(act_id)
+        return None if node is None else node.kind
+
     def is_live(self, act_id: bytes) -> bool:
         """Whether an act is effective, and no revocation hits it if it is a GRANT."""
         node = self._decided.linked.nodes.get(act_id)

@@ -400,25 +400,23 @@ class GroupMachine:
 
     def _on_issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> None:
         view = self.members.view
-        pairs = self.issuing.issue(event, view, now, store)
+        signed = self.issuing.issue(event, view, now, store)
         elements: list[Element] = []
-        for (act, der), request in zip(pairs, event.requests, strict=True):
-            elements += [act, der] if request.store else [act]
+        for one, request in zip(signed, event.requests, strict=True):
+            elements += [one.act] if one.removal is None else [one.removal, one.act]
+            elements += [one.der] if request.store else []
         intake = self.members.take(elements, None, now, store)
         assert intake.refused is None, intake
         assert len(intake.fresh) >= len(elements), intake
         issued = []
-        for (act, der), request in zip(pairs, event.requests, strict=True):
-            admitted = view.admitted(act.id)
+        for one, request in zip(signed, event.requests, strict=True):
+            admitted = view.admitted(one.act.id)
             assert admitted is not None
             assert admitted.grant is not None
-            bundle = (
-                make_bundle(view, admitted.grant, store.get, der.certificate.der)
-                if request.invitation
-                else b""
-            )
+            der = one.der.certificate.der
+            bundle = make_bundle(view, admitted.grant, store.get, der) if request.invitation else b""
             assert bundle is not None
-            issued.append(Issued(act.id, bundle))
+            issued.append(Issued(one.act.id, bundle))
         self._absorb(intake, None, now, store, outputs)
         outputs.append(Result(tuple(issued)))
 

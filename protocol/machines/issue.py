@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, sign_act
-from protocol.authority.bodies import Kind, PropertiesBody
+from protocol.authority.bodies import Kind, PropertiesBody, RevokeCredentialBody
 from protocol.authority.bundle import encode_bundle, path_evidence
 from protocol.authority.elements import Der
 from protocol.authority.issuing import (
     Issuer,
     IssueRequest,
+    Plan,
     check_clock,
     choose_issuer,
     plan_grant,
@@ -37,11 +39,29 @@ from protocol.limits import (
     ELEMENTS_PER_FRAME_MAX,
     PROPERTIES_BYTES_MAX,
 )
-from protocol.machines.chains import Pens
+from protocol.machines.chains import Pen, Pens
 from protocol.machines.events import Issue, SetProperties
 from protocol.peer_time import Moment
 
 _LEAF_OVERHEAD_BYTES = 16  # what the encoding of a bundle puts around one more act and certificate, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What one request led to; `removal` is set when it takes away what the subject held."""
+
+    removal: Act | None
+    act: Act
+    der: Der
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    plan: Plan
+    issuer: Issuer
+    pen: Pen
+    removal_hlc: int
+    hlc: int
 
 
 class Issuing:
@@ -52,33 +72,25 @@ class Issuing:
         self._own = own
         self._rng = rng
 
-    def issue(self, command: Issue, view: View, now: Moment, store: ActSet) -> list[tuple[Act, Der]]:
+    def issue(self, command: Issue, view: View, now: Moment, store: ActSet) -> list[Signed]:
         """Sign one grant for each request. Raises: RuleError, with nothing changed."""
         check_ready(view)
         _check_subjects(command.requests)
         pens = Pens(view, self._rng, now, store)
         rooms: dict[bytes, int] = {}
-        plans = []
+        drafts = []
         for request in command.requests:
             if not request.trust_clock:
                 check_clock(view, now)
             issuer = choose_issuer(view, self._own, command.root, request, now.utc_s)
             pen = pens.of(issuer)
+            removal_hlc = pen.next_hlc(now) if request.replace else 0
             hlc = pen.next_hlc(now)
-            plans.append((plan_grant(view, issuer, request, hlc), issuer, pen, hlc))
+            plan = plan_grant(view, issuer, request, hlc)
+            drafts.append(_Draft(plan, issuer, pen, removal_hlc, hlc))
             if issuer.cred not in rooms:
                 rooms[issuer.cred] = _evidence_room(view, issuer, store)
-        issued = []
-        for plan, issuer, pen, hlc in plans:
-            act, der = write_grant(plan, issuer, pen.place(issuer, hlc))
-            if len(act.raw) + len(der.certificate.der) > rooms[issuer.cred]:
-                raise RuleError(
-                    "chain-too-long",
-                    "the names in the issuer's chain leave no room for this credential in a proof of it",
-                    hint="choose shorter names, or let an administrator nearer to the creator issue it",
-                )
-            pen.note(act)
-            issued.append((act, der))
+        issued = [_sign(draft, rooms[draft.issuer.cred], view) for draft in drafts]
         pens.keep()
         return issued
 
@@ -101,6 +113,29 @@ class Issuing:
         pen.note(act)
         pens.keep()
         return act
+
+
+def _sign(draft: _Draft, room: int, view: View) -> Signed:
+    """Sign a grant, behind the revocation that it stands despite of if it replaces something."""
+    plan, issuer, pen = draft.plan, draft.issuer, draft.pen
+    removal = None
+    if plan.replaces:
+        body = RevokeCredentialBody(
+            key=plan.key.raw, keep=b"".join(view.heads_of(plan.key.pid)), data="time", reason="replaced"
+        )
+        place = pen.place(issuer, draft.removal_hlc)
+        removal = sign_act(place, Kind.REVOKE_CREDENTIAL, body, [issuer.signer])
+        pen.note(removal)
+        plan = replace(plan, despite=(*plan.despite, removal.id))
+    act, der = write_grant(plan, issuer, pen.place(issuer, draft.hlc))
+    if len(act.raw) + len(der.certificate.der) > room:
+        raise RuleError(
+            "chain-too-long",
+            "the names in the issuer's chain leave no room for this credential in a proof of it",
+            hint="choose shorter names, or let an administrator nearer to the creator issue it",
+        )
+    pen.note(act)
+    return Signed(removal, act, der)
 
 
 def _check_subjects(requests: Sequence[IssueRequest]) -> None:

@@ -53,8 +53,10 @@ class Desk:
     def issue(self, *requests: IssueRequest, now: Moment = LATER) -> list[tuple[Act, Der]]:
         def change(store):
             view = self.node.members.view
-            pairs = self.issuing.issue(Issue(requests, self.root), view, now, store)
-            elements = [element for pair in pairs for element in pair]
+            signed = self.issuing.issue(Issue(requests, self.root), view, now, store)
+            pairs = [(one.act, one.der) for one in signed]
+            removals = [one.removal for one in signed if one.removal is not None]
+            elements = [*removals, *(element for pair in pairs for element in pair)]
             assert self.node.members.take(elements, None, now, store).refused is None
             return pairs
 

@@ -254,3 +254,71 @@ def test_issuing_to_somebody_else_goes_on_after_a_removal(group):
     request = IssueRequest(name_of_key(key, "zoe"), key, CredentialInfo(role=MEMBER), store=True)
     assert only(Result, player.tell(Issue((request,))))
     assert is_member(player, "zoe")
+
+
+# --- giving anew ------------------------------------------------------------------------------------------
+
+
+def request(name: str, role: int = MEMBER, **wish: Any) -> IssueRequest:
+    key = named(name).public
+    return IssueRequest(name_of_key(key, name), key, CredentialInfo(role=role), store=True, **wish)
+
+
+def test_removed_member_comes_back_by_a_new_credential_that_names_its_removal(group):
+    player = Player.of(group, "alice")
+    act, _ = remove(player, "carl")
+    player.tell(Issue((request("carl"),)))
+    assert is_member(player, "carl")
+    assert is_member(player.again(), "carl")
+    body = player.machine.members.view.current(pid("carl"), player.now.utc_s)
+    assert body is not None
+    granted = act_of(player, body.act_id).body
+    assert getattr(granted, "despite", b"") == act.id
+
+
+def test_junior_brings_nobody_back_whom_a_senior_removed(group):
+    alice = Player.of(group, "alice")
+    act, _ = remove(alice, "carl")
+    bob = Player.of(group, "bob", [*group.elements, act])
+    with pytest.raises(RuleError) as refused:
+        bob.tell(Issue((request("carl"),)))
+    assert (refused.value.code, bool(refused.value.hint)) == ("not-authorized", True)
+
+
+def test_banned_key_never_comes_back(group):
+    player = Player.of(group, "alice")
+    remove(player, "carl", for_ever=True)
+    with pytest.raises(RuleError) as refused:
+        player.tell(Issue((request("carl"),)))
+    assert "for ever" in refused.value.detail
+
+
+def test_administrator_is_demoted_in_one_call(group):
+    player = Player.of(group, "alice")
+    with pytest.raises(RuleError) as refused:
+        player.tell(Issue((request("bob"),)))
+    assert refused.value.code == "needs-revocation"
+    outputs = player.tell(Issue((request("bob", replace=True),)))
+    current = player.machine.members.view.current(pid("bob"), player.now.utc_s)
+    assert current is not None
+    assert current.roles == (MEMBER,)
+    assert is_member(player, "carl")  # whom bob admitted while he could
+    assert "credential-revoked" in told(outputs)
+    assert is_member(player.again(), "bob")
+
+
+def test_equal_is_not_demoted(group):
+    player = Player.of(group, "bob")
+    before = player.machine.synchronize.summary()
+    with pytest.raises(RuleError) as refused:
+        player.tell(Issue((request("erin", replace=True),)))
+    assert refused.value.code == "not-authorized"
+    assert player.machine.synchronize.summary() == before
+
+
+def test_renewal_of_who_was_demoted_stands_despite_of_the_demotion(group):
+    player = Player.of(group, "alice")
+    player.tell(Issue((request("bob", replace=True),)))
+    player.at(5, Issue((IssueRequest(name_of_key(named("bob").public, "bob"), store=True),)))
+    assert is_member(player, "bob")
+    assert len(player.machine.members.view.live_grants(pid("bob"))) == 2
