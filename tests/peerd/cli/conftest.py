@@ -23,6 +23,7 @@ class Outcome:
     exit_code: int
     stdout: str
     stderr: str
+    raw: bytes = b""  # standard output as it was written
 
     @property
     def json(self) -> Any:
@@ -55,6 +56,7 @@ def peerd(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]
         result = CliRunner().invoke(program, arguments, input=stdin, prog_name="peerd")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Outcome(result.exit_code, result.stdout, result.stderr)
+        text = result.stdout_bytes.decode(errors="replace")
+        return Outcome(result.exit_code, text, result.stderr, result.stdout_bytes)
 
     return run

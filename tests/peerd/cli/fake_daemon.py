@@ -15,13 +15,14 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from peerd.control import schema
+from peerd.control import record_schema, schema
 from peerd.errors import status_of
 
 ALICE = "aa" * 20 + ".alice"
 BOB = "bb" * 20 + ".bob"
 PIZZA = "cc" * 20 + ".pizza"
 GRANT = "dd" * 32
+RECORD = "9a" * 8 + "0123456789abcdef"
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 UNTIL = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -53,7 +54,7 @@ class FakeDaemon:
             def handle_any(self) -> None:
                 daemon.handle(self)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = handle_any
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_any
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -88,11 +89,11 @@ class FakeDaemon:
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         path, _, query = request.path.partition("?")
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        body = _body(request)
         segments = tuple(unquote(segment) for segment in path.removeprefix("/v1/").split("/"))
-        self.asked.append(
-            Asked(request.command, segments, dict(parse_qsl(query)), json.loads(body) if body else None)
-        )
+        octets = request.headers.get("Content-Type") == "application/octet-stream"
+        said = body if octets else json.loads(body) if body else None
+        self.asked.append(Asked(request.command, segments, dict(parse_qsl(query)), said))
         waiting = self._answers[request.command, "/".join(segments)]
         answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
         while callable(answer):
@@ -102,6 +103,40 @@ class FakeDaemon:
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """The body of a request, of known length or in chunks."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    body = b""
+    while length := int(request.rfile.readline(), 16):
+        body += request.rfile.read(length)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
+
+
+def record(**changes: Any) -> record_schema.Record:
+    given = record_schema.Record(
+        record_id=RECORD,
+        group=PIZZA,
+        record_type="note",
+        version_id="ab" * 32,
+        version=2,
+        creator=ALICE,
+        modified_by=BOB,
+        created=SINCE,
+        modified=UNTIL,
+        expires=None,
+        durable=True,
+        auto_refresh=False,
+        attributes={"title": "Pizza", "people": [3, 4], "day": record_schema.DateValue(date=SINCE)},
+        size=6,
+        data_held=True,
+        data="RnJpZGF5",
+    )
+    return msgspec.structs.replace(given, **changes)
 
 
 def identity(name: str = ALICE, **changes: Any) -> schema.Identity:
