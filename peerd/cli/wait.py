@@ -7,13 +7,14 @@ from typing import TypeVar
 
 import click
 
-from peerd.cli.group_text import group_text
+from peerd.cli.group_text import group_text, progress_text
 from peerd.cli.problems import local_problem
+from peerd.cli.render import count_of
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
-from peerd.cli.waiting import wait_for_credential
+from peerd.cli.waiting import Progress, wait_for_credential
 from peerd.clock import pause, steady_s
 from peerd.control import schema
-from peerd.control.client import ApiError, Client, DaemonNotRunning
+from peerd.control.client import ApiError, DaemonNotRunning
 
 T = TypeVar("T")
 
@@ -63,9 +64,17 @@ def credential(session: Session, group: str, timeout_s: int, as_json: bool) -> N
 @pass_session
 def synchronized(session: Session, group: str, timeout_s: int, as_json: bool) -> None:
     """Wait until this node has neighbors in GROUP and holds what they hold."""
-    with session.client() as client:
+    with session.client() as client, Progress() as progress:
         otherwise = f"{group} is not synchronized."
-        found = _until(lambda: _synchronized(client, group), timeout_s, otherwise, "peerd status")
+        started = steady_s()
+
+        def look() -> schema.Group | None:
+            found = client.group(group)
+            if not (found.synchronized or as_json):
+                progress.show(_catching_up(found), int(steady_s() - started))
+            return found if found.synchronized else None
+
+        found = _until(look, timeout_s, otherwise, "peerd status")
     answer(found, lambda: group_text(found), as_json=as_json)
 
 
@@ -77,9 +86,10 @@ def _answering(session: Session) -> schema.Api | None:
         return None
 
 
-def _synchronized(client: Client, group: str) -> schema.Group | None:
-    found = client.group(group)
-    return found if found.synchronized else None
+def _catching_up(one: schema.Group) -> str:
+    if one.synchronizing is not None:
+        return f"catching up: {progress_text(one.synchronizing)} received"
+    return f"waiting to be synchronized; {count_of(len(one.neighbors), 'neighbor', 'neighbors')}"
 
 
 def _until(look: Callable[[], T | None], timeout_s: int, otherwise: str, hint: str) -> T:

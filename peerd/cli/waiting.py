@@ -1,4 +1,4 @@
-"""`--wait`: look again and again until the credential has arrived, and say meanwhile how things stand."""
+"""Waiting: look again and again until something is so, and say meanwhile how things stand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def wait_for_credential(client: Client, group: str, timeout_s: int, *, as_json: 
     """
     started = steady_s()
     look_s = _LOOK_S_FIRST
-    with _Progress() as progress:
+    with Progress() as progress:
         while True:
             seen = client.group(group)
             if seen.credential is not None:
@@ -33,7 +33,8 @@ def wait_for_credential(client: Client, group: str, timeout_s: int, *, as_json: 
             if waited_s >= timeout_s:
                 raise _timed_out(seen, timeout_s)
             if not as_json:
-                progress.show(seen, int(waited_s))
+                reached = count_of(len(seen.neighbors), "neighbor", "neighbors")
+                progress.show(f"waiting for the credential; {reached}", int(waited_s))
             pause(min(look_s, timeout_s - waited_s))
             look_s = min(2 * look_s, _LOOK_S_MAX)
 
@@ -49,24 +50,26 @@ def _timed_out(seen: schema.Group, timeout_s: int) -> ApiError:
     )
 
 
-class _Progress:
+class Progress:
     """One line on standard error that rewrites itself; where nobody looks, a line for each change."""
 
     def __init__(self) -> None:
+        """Nothing is shown yet."""
         self._rewrites = errors_go_to_terminal()
         self._last = ""
         self._shown = False
 
     def __enter__(self) -> Self:
+        """Use it in a `with` statement, so that its line ends."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the line that was shown last."""
         if self._rewrites and self._shown:
             click.echo(err=True)
 
-    def show(self, seen: schema.Group, waited_s: int) -> None:
+    def show(self, state: str, waited_s: int) -> None:
         """Say how things stand if that is news."""
-        state = f"waiting for the credential; {count_of(len(seen.neighbors), 'neighbor', 'neighbors')}"
         text = f"\r{state}, {waited_s} s" if self._rewrites else state
         if text != self._last:
             click.echo(text, err=True, nl=not self._rewrites)

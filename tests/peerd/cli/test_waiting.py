@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from peerd.cli import waiting
+from peerd.cli import wait, waiting
+from peerd.control import schema
 from tests.peerd.cli.fake_daemon import PIZZA, group, neighbor
 
 JOIN = ("group", "join", "--group", PIZZA, "--address", "a:1", "--wait")
@@ -103,3 +104,49 @@ def test_a_daemon_that_goes_away_ends_the_waiting(peerd, daemon, time: FakeTime)
     daemon.will_answer("POST", "groups/join", AWAITED)
     daemon.will_refuse("GET", f"groups/{PIZZA}", "group-not-found")
     assert peerd(*JOIN).exit_code == 4
+
+
+# --- wait synchronized --------------------------------------------------------------------------------------
+
+BEHIND = group(synchronized=False)
+
+
+def progress(received: int) -> schema.Group:
+    return group(synchronized=False, synchronizing=schema.Progress(received=received, expected=900))
+
+
+@pytest.fixture
+def wait_time(time: FakeTime, monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    monkeypatch.setattr(wait, "steady_s", time.steady_s)
+    monkeypatch.setattr(wait, "pause", time.pause)
+    return time
+
+
+def test_catching_up_is_told_as_it_goes_on(peerd, daemon, wait_time: FakeTime) -> None:
+    looks = (BEHIND, progress(1), progress(1), progress(600), group())
+    daemon.will_answer("GET", "groups/pizza", *looks)
+    outcome = peerd("wait", "synchronized", "pizza")
+    assert outcome.exit_code == 0
+    assert outcome.stderr.splitlines() == [
+        "waiting to be synchronized; 1 neighbor",
+        "catching up: 1 of 900 received",
+        "catching up: 600 of 900 received",
+    ]
+    daemon.will_answer("GET", "groups/pizza", *looks)
+    assert peerd("wait", "synchronized", "pizza", "--json").stderr == ""
+
+
+def test_waiting_to_be_synchronized_ends_with_the_time_given(peerd, daemon, wait_time: FakeTime) -> None:
+    daemon.will_answer("GET", "groups/pizza", BEHIND)
+    outcome = peerd("wait", "synchronized", "pizza", "--timeout", "2", "--json")
+    assert outcome.exit_code == 7
+    assert outcome.problem["type"] == "timed-out"
+
+
+def test_a_status_shows_how_far_a_node_has_come(peerd, daemon) -> None:
+    daemon.will_answer("GET", "groups", schema.Groups(groups=[progress(600)]))
+    assert "600 of 900" in peerd("group", "list").stdout
+    daemon.will_answer("GET", "groups/pizza", progress(600))
+    shown = peerd("group", "show", "pizza").stdout
+    assert "600 of 900" in shown
+    assert "7 versions" in shown
