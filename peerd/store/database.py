@@ -120,6 +120,11 @@ class Database:
         """Whether the file can no longer be trusted, so that everything is refused."""
         return self._failure is not None
 
+    @property
+    def writing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._begun
+
     def rows(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
         """What a statement finds, seen from inside the open transaction if there is one."""
         return self._run(self._writer, sql, bindings)
@@ -285,6 +290,11 @@ def check_number(*fields: bytes) -> int:
     return crc
 
 
+def check_number_behind(fixed: bytes, value: bytes) -> int:
+    """The same over bytes of a length that never differs, and one value: for rows of which there are many."""
+    return zlib.crc32(value, zlib.crc32(fixed))
+
+
 # --- opening ----------------------------------------------------------------------------------------------
 
 
@@ -336,6 +346,7 @@ def _open_writer(path: Path, schema: Schema, vfs: str | None) -> apsw.Connection
         _keep_log_on_close(connection, keep=True)
         version = version_of(connection, schema, path)
         _check_sound(connection, schema, path, thorough=crashed)
+        connection.pragma("shrink_memory")  # what was looked through is not what will be used
         _use_log(connection)
         if crashed:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

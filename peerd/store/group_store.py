@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from peerd.store.database import Database, Row, Value, check_number
@@ -22,10 +23,14 @@ class GroupStore(RecordStore):
 
     def __init__(self, path: Path, *, make: bool = True, vfs: str | None = None) -> None:
         """Open the group's file; where there is none, make it, or refuse if it must be there."""
-        super().__init__(Database(path, GROUP_SCHEMA, make=make, vfs=vfs))
-        # The events of the open transaction, of which the last has the number `_noted`.
-        self._events: list[tuple[Value, ...]] = []
-        self._noted = self.last_event()
+        database = Database(path, GROUP_SCHEMA, make=make, vfs=vfs)
+        with ExitStack() as stack:
+            stack.callback(database.close)
+            super().__init__(database)
+            # The events of the open transaction, of which the last has the number `_noted`.
+            self._events: list[tuple[Value, ...]] = []
+            self._noted = self.last_event()
+            stack.pop_all()
 
     @property
     def failed(self) -> bool:

@@ -91,9 +91,12 @@ class Creators:
 
     def of(self, creator: bytes) -> Count | None:
         """The counts of a creator, None when there is nothing to count. Raises what `Database` raises."""
-        if creator not in self._counts:
-            self._counts[creator] = self._read(creator)
-        return self._counts[creator]
+        if creator in self._counts:
+            return self._counts[creator]
+        count = self._read(creator)
+        if self._database.writing:
+            self._counts[creator] = count
+        return count
 
     def add(self, row: VersionRow, ids: int, length: int) -> None:
         """Count more or less against the creator of a version's record."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from peerd.errors import StoreCorrupt
-from peerd.store.database import Row, Value, check_number
+from peerd.store.database import Row, Value, check_number_behind
 from protocol.peer_time import hlc_ms
 from protocol.records.record import Header, is_durable
 from protocol.records.record_set import State, Version
@@ -157,7 +157,7 @@ def row_in(values: Row, damaged: Callable[[str], StoreCorrupt]) -> VersionRow:
 
 def body_values(number: int, body_hash: bytes, data: bytes) -> tuple[Value, ...]:
     """What INSERT_BODY takes."""
-    return number, body_hash, data, check_number(body_hash, data)
+    return number, body_hash, data, body_check(body_hash, data)
 
 
 def shown_values(row: VersionRow, header: Header) -> tuple[Value, ...]:
@@ -246,12 +246,18 @@ def place_of(hlc: int, version_id: bytes, durable: bool) -> int:
     return (hlc << 1) + zlib.crc32(version_id, (hlc & 0x7FFFFFFF) << 1 | durable)
 
 
+def body_check(body_hash: bytes, data: bytes) -> int:
+    """The check number of a body."""
+    return check_number_behind(body_hash, data)
+
+
 def _version_check(
     version_id: bytes, record_id: bytes, creator: bytes, author: bytes, cred: bytes, hlc: int, raw: bytes
 ) -> int:
-    return check_number(b"".join((version_id, record_id, creator, author, cred, hlc.to_bytes(8, "big"))), raw)
+    fixed = b"".join((version_id, record_id, creator, author, cred, hlc.to_bytes(8, "big")))
+    return check_number_behind(fixed, raw)
 
 
 def _shown_check(record_id: bytes, version_id: bytes, record_type: str, expires: int | None) -> int:
-    end = b"" if expires is None else expires.to_bytes(8, "big")
-    return check_number(record_id + version_id, record_type.encode(), end)
+    end = (-1 if expires is None else expires).to_bytes(8, "big", signed=True)
+    return check_number_behind(record_id + version_id + end, record_type.encode())

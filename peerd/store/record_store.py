@@ -16,6 +16,7 @@ from peerd.store.record_rows import (
     VERSION_COLUMNS,
     VersionRow,
     attribute_values,
+    body_check,
     body_values,
     key_of,
     place_of,
@@ -37,7 +38,7 @@ class RecordStore:
     raises.
 
     New rows are held back in `_fresh` until the commit, or until something else must be written about them.
-    `_known` and `_bodies` remember what was read about records and bodies in this transaction.
+    `_known` and `_bodies` remember what the open transaction has read of the tables about records and bodies.
     """
 
     def __init__(self, database: Database) -> None:
@@ -179,7 +180,7 @@ class RecordStore:
         if body_hash in self._fresh.bodies:
             return self._fresh.bodies[body_hash][1]
         rows = self._database.rows("SELECT hash, data, check_number FROM bodies WHERE number = ?", (number,))
-        if not rows or rows[0][0] != body_hash or check_number(body_hash, rows[0][1]) != rows[0][2]:
+        if not rows or rows[0][0] != body_hash or body_check(body_hash, rows[0][1]) != rows[0][2]:
             raise self._database.damaged(f"the body {body_hash.hex()} has changed")
         return bytes(rows[0][1])
 
@@ -405,9 +406,12 @@ class RecordStore:
         return stored if fresh is None else [*stored, *fresh]
 
     def _stored_of_record(self, record_id: bytes) -> list[VersionRow]:
-        if record_id not in self._known:
-            self._known[record_id] = self._rows("WHERE record_id = ?", (record_id,))
-        return self._known[record_id]
+        rows = self._known.get(record_id)
+        if rows is None:
+            rows = self._rows("WHERE record_id = ?", (record_id,))
+            if self._database.writing:
+                self._known[record_id] = rows
+        return rows
 
     def _stored(self, version_id: bytes) -> tuple[VersionRow, list[VersionRow]]:
         """A version in the tables, about which something is to be written, and the others of its record."""
@@ -435,13 +439,16 @@ class RecordStore:
 
     def _named_in_table(self, body_hash: bytes) -> tuple[bool, int | None]:
         """The same, of the versions and bodies that are not held back."""
-        if body_hash not in self._bodies:
+        found = self._bodies.get(body_hash)
+        if found is None:
             rows = self._database.rows(
                 "SELECT body FROM versions WHERE names_key = ? AND names = ? LIMIT 1",
                 (key_of(body_hash), body_hash),
             )
-            self._bodies[body_hash] = (bool(rows), rows[0][0] if rows else None)
-        return self._bodies[body_hash]
+            found = (bool(rows), rows[0][0] if rows else None)
+            if self._database.writing:
+                self._bodies[body_hash] = found
+        return found
 
     def _naming(self, body_hash: bytes) -> list[VersionRow]:
         """The versions that name a body."""

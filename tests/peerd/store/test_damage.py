@@ -9,7 +9,9 @@ import pytest
 
 from peerd.errors import StoreError
 from peerd.store.group_store import GroupStore
+from protocol.records.record import body_hash_of
 from tests.contract.act_set import id_of, state_of
+from tests.contract.record_model import KEPT, version
 from tests.peerd.store.disks import copy_of_the_living, disk
 
 PAGE_BYTES = 4096
@@ -72,6 +74,45 @@ def test_changed_bits_in_any_page_never_change_an_answer(path):
             assert _agree(found, sound), (page, at)
             refused += found is None
     assert refused > len(data) // PAGE_BYTES
+
+
+def test_changed_bits_in_any_page_never_change_a_record(tmp_path):
+    path = tmp_path / "group.db"
+    store = GroupStore(path)
+    headers = [version(number, number, durable=number % 2 == 0, body=b"%d" % number) for number in range(9)]
+    store.begin()
+    for number, header in enumerate(headers):
+        store.put_version(header, KEPT, 0)
+        store.put_body(body_hash_of(b"%d" % number), b"%d" % number)
+        store.show(header)
+    store.commit()
+    loaded = list(store.load_versions())
+    store.close()
+    data = path.read_bytes()
+    chooser = random.Random(7)
+    refused = 0
+    with disk() as disk_:
+        for at in (chooser.randrange(len(data)) for _ in range(len(data) // 500)):
+            changed = bytearray(data)
+            changed[at] ^= 1 << chooser.randrange(8)
+            path.write_bytes(changed)
+            try:
+                found = GroupStore(path, vfs=disk_.name)
+            except StoreError:
+                refused += 1
+                continue
+            try:
+                assert list(found.load_versions()) == loaded
+                for header in headers:
+                    assert found.header(header.id) in (None, header.raw)
+                    body = None if header.body_hash is None else found.body(header.body_hash)
+                    assert body is None or body_hash_of(body) == header.body_hash
+                    assert found.shown(header.record_id) in (None, header.id)
+            except StoreError:
+                refused += 1
+            finally:
+                found.close()
+    assert refused > 10
 
 
 def test_page_of_zeros_is_refused(path):

@@ -9,7 +9,7 @@ import pytest
 
 from peerd.errors import ConfigError, StoreCorrupt, StoreError, StoreFull, StoreInUse
 from peerd.store import database
-from peerd.store.database import Database, check_number
+from peerd.store.database import Database, check_number, check_number_behind
 from peerd.store.migrations import Schema
 from tests.peerd.store.disks import copy_of_the_living, disk, full_error, io_error, sync_error
 
@@ -340,6 +340,50 @@ def test_after_a_failed_write_nothing_but_rollback_is_allowed(path):
         notes.close()
 
 
+def test_rows_written_together_are_all_there_or_none(path):
+    insert = "INSERT INTO notes (number, text) VALUES (?, ?)"
+    with disk() as disk_:
+        notes = Database(path, NOTES, vfs=disk_.name)
+        with pytest.raises(AssertionError, match="open transaction"):
+            notes.write_many(insert, [(1, "a")])
+        with notes.transaction():
+            notes.write_many(insert, [(1, "a"), (2, "b")])
+        notes.begin()
+        with pytest.raises(apsw.ConstraintError):
+            notes.write_many(insert, [(3, "c"), (1, "d")])
+        with pytest.raises(AssertionError, match="rollback"):
+            notes.write_many(insert, [(4, "e")])
+        notes.rollback()
+        assert texts(notes) == ["a", "b"]
+        notes.begin()
+        disk_.fail_from(1, io_error)
+        with pytest.raises(StoreError):
+            notes.write_many(insert, ((number, "x" * 4000) for number in range(10, 6_000)))
+        notes.rollback()
+        assert notes.failed
+        notes.close()
+
+
+def test_what_will_be_written_later_is_refused_now(path):
+    notes = Database(path, NOTES)
+    assert not notes.writing
+    with pytest.raises(AssertionError, match="open transaction"):
+        notes.check_writable()
+    notes.begin()
+    assert notes.writing
+    notes.check_writable()
+    with pytest.raises(apsw.SQLError):
+        notes.write("INSERT INTO nowhere VALUES (1)")
+    with pytest.raises(AssertionError, match="rollback"):
+        notes.check_writable()
+    notes.rollback()
+    notes.begin()
+    notes.damaged("a row has changed")
+    with pytest.raises(StoreCorrupt):
+        notes.check_writable()
+    notes.close()
+
+
 def test_transaction_that_is_left_by_an_error_is_rolled_back(path):
     notes = Database(path, NOTES)
     with pytest.raises(apsw.SQLError), notes.transaction():
@@ -431,6 +475,11 @@ def test_no_room_to_move_the_log_at_closing_keeps_it_for_the_next_opening(path):
 
 
 # --- check numbers ----------------------------------------------------------------------------------------
+
+
+def test_check_number_behind_fixed_bytes_covers_them_and_the_value():
+    numbers = {check_number_behind(fixed, value) for fixed in (b"aa", b"ab") for value in (b"", b"a", b"b")}
+    assert len(numbers) == 6
 
 
 def test_check_number_tells_fields_apart():
