@@ -1,0 +1,107 @@
+"""Every mutant of evaluation is caught: by the laws over drawn sets, or by a test told by hand.
+
+Comparisons turned, conditions, operands and calls dropped, in all that decides. What survives is listed with
+the reason why it means the same; most of it saves work and decides nothing.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+
+import pytest
+
+from protocol.authority import ancestry, cuts, evaluation, linked, protected, rotation, view
+from tests.protocol.authority import (
+    test_ancestry,
+    test_cuts,
+    test_evaluation,
+    test_linked,
+    test_protected,
+    test_rotation,
+)
+from tests.support.act_laws import as_the_text_says, changes_are_told, i1_in_any_order
+from tests.support.act_sets import Pair, pairs_of
+from tests.support.act_stories import Story
+from tests.support.mutants import Mutant, at_most, mutants_of
+
+SETS = 400
+LARGEST = 60
+SECONDS_MAX = 60.0
+LAWS = (as_the_text_says, i1_in_any_order, changes_are_told)
+
+# The rules themselves; all the rest is caught by the long test.
+RULES = ("reaches", "is_exempt", "is_annulled", "is_before", "is_cosigned", "may_adopt", "Cuts.keep")
+# Of the view what the laws look at.
+OF_THE_VIEW = ("View.data_hits", "View._protection", "View.is_live", "View.is_effective")
+
+_SAVES_WORK = "decides nothing: the other way comes to the same, later"
+_FOR_TYPES = "never so where it is asked"
+SAME: dict[str, str] = {}
+
+
+def told_by_hand() -> None:
+    """Tests of what drawn sets meet too seldom; each raises when a mutant is in place that it catches."""
+    test_ancestry.test_acts_of_different_beginnings_never_meet()
+    test_linked.test_adoption_is_of_the_same_key_at_the_same_level_and_renewal_of_no_smaller_level()
+    test_linked.test_revocation_of_what_is_no_key_is_of_nobody()
+    test_evaluation.test_what_a_renewed_line_signs_goes_and_returns_with_its_excuse()
+    test_evaluation.test_adopted_grants_lie_inside_the_window_that_adopts()
+    test_rotation.test_less_than_the_threshold_is_no_cosigning()
+    test_rotation.test_of_two_the_cosigned_one_counts()
+    test_protected.test_head_protected_when_it_arrives_and_no_longer_when_the_cut_is_void()
+    story = Story()
+    story.grant("root", "ann", 1)
+    story.grant("ann", "ben", 2)
+    story.grant("ben", "cat", 3)
+    test_cuts.test_excuse_returns_and_goes_with_the_grant_that_gives_it(story)
+
+
+@cache
+def drawn() -> list[list[Pair]]:
+    return [pairs_of(seed, LARGEST)[1] for seed in range(SETS)]
+
+
+def is_caught(mutant: Mutant) -> bool:
+    """Whether some law or test fails with the mutant in place, or does not come to an end."""
+    sets = drawn()
+    with mutant.in_place():
+        try:
+            with at_most(SECONDS_MAX):
+                told_by_hand()
+                for seed, pairs in enumerate(sets):
+                    for law in LAWS:
+                        law(Random(seed + 10**9), pairs)
+        except Exception:
+            return True
+    return False
+
+
+def all_mutants() -> list[Mutant]:
+    modules = (ancestry, linked, cuts, rotation, evaluation, protected)
+    of_the_view = [one for one in mutants_of(view) if one.qualname in OF_THE_VIEW]
+    return [one for module in modules for one in mutants_of(module)] + of_the_view
+
+
+def name_of(mutant: Mutant) -> str:
+    """Without the line, which moves."""
+    return f"{mutant.qualname}: {mutant.what.partition(': ')[2]}"
+
+
+def test_laws_and_stories_hold_without_a_mutant():
+    told_by_hand()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_mutants_of_a_rule_are_caught(rule):
+    found = [one for module in (ancestry, linked, cuts, rotation, evaluation) for one in mutants_of(module)]
+    mutants = [one for one in found if one.qualname == rule and name_of(one) not in SAME]
+    assert mutants
+    assert [str(one) for one in mutants if not is_caught(one)] == []
+
+
+@pytest.mark.long
+def test_every_mutant_is_caught():
+    survivors = {name_of(one) for one in all_mutants() if not is_caught(one)}
+    assert sorted(survivors - SAME.keys()) == []
+    assert sorted(SAME.keys() - survivors) == []
