@@ -21,58 +21,34 @@ its fault.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from typing import assert_never
 
-from protocol.authority.acts import Act
-from protocol.authority.bundle import make_bundle
-from protocol.authority.elements import Element
 from protocol.authority.grants import Grant
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import Fault, RemoteProtocolError, RuleError
 from protocol.ids import split_ids
 from protocol.machines import flood
-from protocol.machines.bodies import Bodies
-from protocol.machines.data import Data
-from protocol.machines.dialling import Dialling
-from protocol.machines.directory import Directory
+from protocol.machines.commands import Commands
 from protocol.machines.events import (
-    AddRecord,
-    Adopt,
-    Annul,
     Close,
     Connect,
-    DeleteRecord,
     DialFailed,
     Disconnect,
-    Import,
-    Imported,
     Input,
-    Issue,
-    Issued,
     LinkDown,
     LinkId,
     LinkUp,
     Output,
     Received,
-    Removed,
-    Resign,
-    Result,
-    Revoke,
-    SetProperties,
     Stop,
     Tick,
-    UpdateRecord,
 )
 from protocol.machines.facts import grant_facts, neighbor_facts
-from protocol.machines.issue import Issuing
-from protocol.machines.link import Link, Links, Summary
-from protocol.machines.members import Intake, Members
-from protocol.machines.records import RecordIntake, Store
-from protocol.machines.removal import Removing
-from protocol.machines.replicas import Replicas
+from protocol.machines.link import Link, Summary
+from protocol.machines.members import Intake
+from protocol.machines.records import Store
+from protocol.machines.sets import Sets
 from protocol.machines.synchronize import Synchronize
-from protocol.machines.telling import note, note_changes, note_elements, note_foreign, note_standing
+from protocol.machines.telling import note, note_foreign
 from protocol.peer_time import Moment
 from protocol.wire.messages import (
     Bye,
@@ -107,25 +83,22 @@ class GroupMachine:
         """`own` is the identity under which the group is open, `rng` is used by all children."""
         self.own = own
         self.node_id = node_id
-        self.members = Members(gid, own.public)
-        self.data = Data(own, self.members.view, rng)
-        self.directory = Directory(gid, own, node_id, rng)
-        self.bodies = Bodies()
-        self.replicas = Replicas()
-        self.links = Links(node_id)
-        self.dialling = Dialling(rng)
-        self.issuing = Issuing(own, rng)
-        self.removing = Removing(own, rng)
+        self._sets = Sets(gid, own, node_id=node_id, rng=rng, end=self._end)
+        self._commands = Commands(own, self._sets, rng)
+        self.members = self._sets.members
+        self.data = self._sets.data
+        self.directory = self._sets.directory
+        self.bodies = self._sets.bodies
+        self.replicas = self._sets.replicas
+        self.links = self._sets.links
+        self.dialling = self._sets.dialling
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
 
     def load(self, now: Moment, store: Store) -> None:
         """Read the group back from its store; call once, before the first event."""
-        self.members.load(store)
-        self.data.load(now, store)
-        self.directory.load(store)
-        self.dialling.load(store)
+        self._sets.load(now, store)
         self.synchronize = Synchronize(self.members.ids, self.data.ids, self._rng)
         self._let_time_go_on(now)
         self._own_grant = self.members.own_grant(now.utc_s)
@@ -158,8 +131,6 @@ class GroupMachine:
                 self._on_received(event, now, store, outputs)
             case DialFailed():
                 self.dialling.on_failed(event.address, event.outcome, now)
-            case Adopt():
-                self._on_adopt(event, now, store, outputs)
             case Connect():
                 self.dialling.on_connect(event, store)
                 if event.only:
@@ -170,32 +141,10 @@ class GroupMachine:
             case Stop():
                 self.dialling.on_stop()
                 outputs += self._end_all(now, store)
-            case Issue():
-                self._on_issue(event, now, store, outputs)
-            case SetProperties():
-                act = self.issuing.set_properties(event, self.members.view, now, store)
-                self._absorb(self.members.take([act], None, now, store), None, now, store, outputs)
-                outputs.append(Result(None))
-            case Revoke():
-                self._on_revoke(event, now, store, outputs)
-            case Resign():
-                act = self.removing.resign(event, self.members.view, now, store)
-                self._publish(act, now, store, outputs)
-            case Annul():
-                act = self.removing.annul(event, self.members.view, now, store)
-                self._publish(act, now, store, outputs)
-            case AddRecord() | UpdateRecord() | DeleteRecord():
-                grant = self.members.own_grant(now.utc_s)
-                records, written = self.data.write(event, grant, now, store)
-                self.replicas.watch(written.version_id)
-                self._absorb_records(records, None, now, store, outputs, ask=True)
-                outputs.append(Result(written))
-            case Import():
-                self._on_import(event, now, store, outputs)
             case Tick():
                 self._on_tick(now, store, outputs)
             case _:
-                assert_never(event)
+                self._commands.handle(event, now, store, outputs)
 
     def _end_all(self, now: Moment, store: Store) -> list[Output]:
         ended = [self._end(link.id, ByeReason.LEAVING, now, store) for link in self.links]
@@ -228,7 +177,7 @@ class GroupMachine:
             outputs.append(note("neighbor-connected", neighbor_facts(link), now, store))
         elif event.address is not None:
             self.dialling.on_refused(event.address, now)
-        self._absorb(intake, event.link, now, store, outputs)
+        self._sets.absorb(intake, event.link, now, store, outputs)
         return outputs
 
     def _on_down(self, link_id: LinkId, now: Moment, store: Store) -> list[Output]:
@@ -268,7 +217,7 @@ class GroupMachine:
             case KeepAlive():
                 outputs += self._on_summary(link, event.message, False, now, store)
             case News():
-                self._absorb(
+                self._sets.absorb(
                     self.members.take(event.elements, link.id, now, store), link.id, now, store, outputs
                 )
             case Want():
@@ -287,7 +236,7 @@ class GroupMachine:
                 outputs += self.synchronize.on_taken(link, event.message, now, store)
             case Records(ask=ask):
                 records = self.data.take(event.records, now, store)
-                self._absorb_records(records, link.id, now, store, outputs, ask=ask)
+                self._sets.absorb_records(records, link.id, now, store, outputs, ask=ask)
                 if ask:
                     whole = flood.whole(event.records, records.durable, records.bodies)
                     outputs += flood.acknowledge(whole, link.id)
@@ -322,130 +271,19 @@ class GroupMachine:
         assert isinstance(event.message, Transfer)
         if event.message.namespace is Namespace.AUTH:
             intake = self.members.take(event.elements, link.id, now, store)
-            self._absorb(intake, link.id, now, store, outputs, to=flood.unlike(link, self.links))
+            self._sets.absorb(intake, link.id, now, store, outputs, to=flood.unlike(link, self.links))
             return len(intake.fresh)
         records = self.data.take(event.records, now, store)
         to = self.synchronize.neighbors_in_step(link)
-        self._absorb_records(records, link.id, now, store, outputs, to=to)
+        self._sets.absorb_records(records, link.id, now, store, outputs, to=to)
         return len(records.fresh)
 
     def _on_piece(self, link: Link, message: Piece, now: Moment, store: Store, outputs: list[Output]) -> None:
         body, answers = self.bodies.on_piece(link.id, message, now, store)
         if body is not None:
             records = self.data.on_body(body.hash, body.data, now, store)
-            self._absorb_records(records, None, now, store, outputs)
+            self._sets.absorb_records(records, None, now, store, outputs)
         outputs += answers
-
-    # --- the sets -------------------------------------------------------------------------------------------
-
-    def _absorb(
-        self,
-        intake: Intake,
-        source: LinkId | None,
-        now: Moment,
-        store: Store,
-        outputs: list[Output],
-        *,
-        to: Iterable[Link] | None = None,
-    ) -> tuple[bytes, ...]:
-        """Pass on what is new in AUTH, tell of it, ask for what is missing, and close a link that brought
-        what no honest node would. `to` are the links to pass it on to, where that is not all. The grants
-        whose standing it has changed.
-        """
-        if intake.fresh:
-            self.links.note_change(now)
-        outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
-        outputs += note_elements(intake.fresh, self.members.view, now, store)
-        if source is not None:
-            outputs += note_foreign(intake.fresh, self.members.view, now, store)
-            outputs += flood.ask(intake.wanted, source)
-            if intake.refused is not None:
-                outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
-        if not intake.fresh:
-            return ()
-        acts = [element for element in intake.fresh if isinstance(element, Act)]
-        taken = self.members.view.take_changed()
-        changed = self.members.view.grant_ids() if taken is None else taken
-        outputs += note_standing(changed, self.members.view, now, store)
-        self._absorb_records(self.data.on_acts(acts, changed, now, store), None, now, store, outputs)
-        return changed
-
-    def _absorb_records(
-        self,
-        intake: RecordIntake,
-        source: LinkId | None,
-        now: Moment,
-        store: Store,
-        outputs: list[Output],
-        *,
-        to: Iterable[Link] | None = None,
-        ask: bool = False,
-    ) -> None:
-        """The same for records; bodies that did not come with them are fetched. `ask`: whoever brought them,
-        we ourselves if there is no source, wants word when they are durable.
-        """
-        links = self.links if to is None else to
-        outputs += flood.relay_records(intake.fresh, source, links, ask=ask and source is None)
-        outputs += note_changes(intake.changes, self.members.view, now, store)
-        self.dialling.learn(self.directory.learn(intake.changes, store), self.links.listens)
-        if source is not None:
-            outputs += self.bodies.on_records(source, intake.fresh, intake.bodies, ask, now, store)
-            outputs += flood.ask(intake.wanted, source)
-            if intake.refused is not None:
-                outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
-
-    def _on_adopt(self, event: Adopt, now: Moment, store: Store, outputs: list[Output]) -> None:
-        self._absorb(self.members.adopt(event.bundle, now, store), None, now, store, outputs)
-        outputs.append(Result(None))
-
-    def _on_issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> None:
-        view = self.members.view
-        signed = self.issuing.issue(event, view, now, store)
-        elements: list[Element] = []
-        for one, request in zip(signed, event.requests, strict=True):
-            elements += [one.act] if one.removal is None else [one.removal, one.act]
-            elements += [one.der] if request.store else []
-        intake = self.members.take(elements, None, now, store)
-        assert intake.refused is None, intake
-        assert len(intake.fresh) >= len(elements), intake
-        issued = []
-        for one, request in zip(signed, event.requests, strict=True):
-            admitted = view.admitted(one.act.id)
-            assert admitted is not None
-            assert admitted.grant is not None
-            der = one.der.certificate.der
-            bundle = make_bundle(view, admitted.grant, store.get, der) if request.invitation else b""
-            assert bundle is not None
-            issued.append(Issued(one.act.id, bundle))
-        self._absorb(intake, None, now, store, outputs)
-        outputs.append(Result(tuple(issued)))
-
-    def _on_revoke(self, event: Revoke, now: Moment, store: Store, outputs: list[Output]) -> None:
-        view = self.members.view
-        plan = self.removing.plan(event, view, now)
-        manifest = None
-        if event.data == "manifest":
-            grant = self._usable_grant(now)
-            records, manifest = self.data.write_manifest(event.pid, grant, now, store)
-            self._absorb_records(records, None, now, store, outputs)
-        act = self.removing.revoke(plan, event, manifest, view, now, store)
-        self._publish(act, now, store, outputs)
-
-    def _publish(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> None:
-        """Put an act of our own into AUTH, and answer with what it changes."""
-        intake = self.members.take([act], None, now, store)
-        assert intake.fresh == [act], intake
-        changed = self._absorb(intake, None, now, store, outputs)
-        outputs.append(Result(Removed(act.id, changed)))
-
-    def _on_import(self, event: Import, now: Moment, store: Store, outputs: list[Output]) -> None:
-        """Take in what a file holds; its mistakes are counted, and nobody is to blame."""
-        intake = self.members.take(event.elements, None, now, store)
-        self._absorb(intake, None, now, store, outputs)
-        records = self.data.take(event.records, now, store)
-        self._absorb_records(records, None, now, store, outputs)
-        refused = records.refusals + (intake.refused is not None)
-        outputs.append(Result(Imported(len(intake.fresh), len(records.fresh), refused)))
 
     # --- time -----------------------------------------------------------------------------------------------
 
@@ -454,25 +292,20 @@ class GroupMachine:
         outputs += note_foreign(intake.fresh, self.members.view, now, store)
         if intake.fresh:
             self.synchronize.on_quarantine_ended(now)
-        self._absorb(intake, None, now, store, outputs)
+        self._sets.absorb(intake, None, now, store, outputs)
         silent = {link.id: link for link in self.links}
         outputs += self.links.on_tick(self.synchronize.summary(), now)
         for link in silent.values():
             if self.links.get(link.id) is None:
                 outputs += self._left(link, now, store)
         grant = self.members.own_grant(now.utc_s)
-        self._absorb_records(self.data.on_tick(grant, now, store), None, now, store, outputs)
+        self._sets.absorb_records(self.data.on_tick(grant, now, store), None, now, store, outputs)
         self._write_contact(now, store, outputs)
         outputs += self.bodies.on_tick(now, store)
         outputs += self.synchronize.on_tick(now)
 
-    def _usable_grant(self, now: Moment) -> Grant | None:
-        """The own credential, once it is in AUTH, so that others can judge by it."""
-        grant = self.members.own_grant(now.utc_s)
-        return grant if grant is not None and self.members.view.admitted(grant.act_id) is not None else None
-
     def _write_contact(self, now: Moment, store: Store, outputs: list[Output]) -> None:
-        grant = self._usable_grant(now)
+        grant = self._sets.usable_grant(now)
         wish = self.directory.wish(self.links.listens, grant, now)
         if wish is None:
             return
@@ -482,7 +315,7 @@ class GroupMachine:
             self.directory.on_refused(now)  # what hinders it, whoever writes something is told
             return
         self.directory.on_written(wish, now)
-        self._absorb_records(intake, None, now, store, outputs)
+        self._sets.absorb_records(intake, None, now, store, outputs)
 
     def next_deadline(self, now: Moment) -> int | None:
         """When a Tick is due, in milliseconds of the monotonic clock; None when nothing is."""
@@ -492,7 +325,7 @@ class GroupMachine:
             self.dialling.next_deadline(self.links),
             self.members.next_deadline(now),
             self.data.next_deadline(now),
-            self.directory.next_deadline(self.links.listens, self._usable_grant(now), now),
+            self.directory.next_deadline(self.links.listens, self._sets.usable_grant(now), now),
             self.bodies.next_deadline(),
             self._own_change(now),
         ]

@@ -79,6 +79,14 @@ class Removing:
                 "what this key was granted has been revoked already",
                 hint="peerd audit GROUP shows by whom; to ban the key for ever: --key",
             )
+        if len(view.heads_of(command.pid)) > KEEP_IDS_MAX:
+            raise RuleError(
+                "invalid-argument",
+                f"the key has signed on more than {KEEP_IDS_MAX} chains, more than a revocation can name",
+                hint="only a new group is free of it",
+            )
+        if not command.trust_clock:
+            check_clock(view, now)
         return RemovalPlan(issuer, target, hits)
 
     def _issuer(self, command: Revoke, target: Grant, view: View, now: Moment) -> Issuer:
@@ -114,23 +122,14 @@ class Removing:
         store: ActSet,
     ) -> Act:
         """Sign a planned revocation; `manifest` is the hash of the list of versions that stay."""
-        if not command.trust_clock:
-            check_clock(view, now)
         kind, body = (
             (Kind.REVOKE_KEY, RevokeKeyBody)
             if command.for_ever
             else (Kind.REVOKE_CREDENTIAL, RevokeCredentialBody)
         )
-        keep = view.heads_of(command.pid)
-        if len(keep) > KEEP_IDS_MAX:
-            raise RuleError(
-                "invalid-argument",
-                f"the key has signed on more than {KEEP_IDS_MAX} chains, more than a revocation can name",
-                hint="only a new group is free of it",
-            )
         said = body(
             key=plan.target.key.raw,
-            keep=b"".join(keep),
+            keep=b"".join(view.heads_of(command.pid)),
             until=command.until,
             reason=command.reason,
             data=command.data,

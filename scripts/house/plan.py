@@ -140,6 +140,9 @@ CLOCK = "peerd/clock.py"
 TESTED_ELSEWHERE: dict[str, str] = {
     "protocol/authority/memory.py": "tests/contract/test_memory.py",
     "protocol/records/memory.py": "tests/contract/test_memory.py",
+    "protocol/machines/chains.py": "tests/protocol/machines/test_issue.py",
+    "protocol/machines/commands.py": "tests/protocol/machines/test_removal.py",
+    "protocol/machines/sets.py": "tests/protocol/machines/test_group.py",
     "peerd/store/group_store.py": "tests/contract/test_sqlite.py",
     "peerd/store/record_buffer.py": "tests/contract/test_sqlite.py",
     "peerd/store/record_rows.py": "tests/contract/test_sqlite.py",
