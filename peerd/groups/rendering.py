@@ -42,7 +42,7 @@ def credential(view: View, group: str, grant: Grant, at_s: int) -> schema.Creden
         serial=f"{grant.serial:x}",
         stored=grant.stored,
         held=view.der_of(grant.act_id) is not None,
-        live=view.is_effective(grant.act_id),
+        live=view.is_live(grant.act_id),
         current=current is not None and current.act_id == grant.act_id,
     )
 
