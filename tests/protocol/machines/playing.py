@@ -17,7 +17,8 @@ from protocol.machines.link import Summary, alive, opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment
 from protocol.records.memory import MemoryStore
-from protocol.wire.messages import KeepAlive, Message, News, Open, Transfer
+from protocol.records.record import decode_untrusted_item
+from protocol.wire.messages import KeepAlive, Message, Namespace, News, Open, Records, Transfer
 from tests.support.builders import NO_DATA, NOW, Group, Node, after
 from tests.support.keys import named
 
@@ -142,9 +143,16 @@ class Player:
 
 
 def received(link: int, message: Message) -> Received:
-    """A message as the driver hands it over, its elements decoded."""
-    raws = message.elements if isinstance(message, (News, Transfer)) else ()
-    return Received(link, message, tuple(map(decode_untrusted_element, raws)))
+    """A message as the driver hands it over, what is in it decoded."""
+    match message:
+        case Records(items=raws):
+            return Received(link, message, records=tuple(map(decode_untrusted_item, raws)))
+        case Transfer(namespace=namespace, elements=raws) if namespace is not Namespace.AUTH:
+            return Received(link, message, records=tuple(map(decode_untrusted_item, raws)))
+        case News(elements=raws) | Transfer(elements=raws):
+            return Received(link, message, tuple(map(decode_untrusted_element, raws)))
+        case _:
+            return Received(link, message)
 
 
 def news(*elements: Element) -> News:
