@@ -160,6 +160,21 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
     assert invited["roles"] == "member"
     assert re.search(r"\.carol\b", invited["subject"])
 
+    added = fields(shown(tour.type_block("alice"), "peerd record add"))
+    assert (added["data"], added["replicated"]) == ("15 bytes", "1 neighbor")
+    seen = tour.type_block("bob")
+    assert rows(shown(seen, "peerd record search"))[1][1] == "note"
+    updated = fields(shown(seen, "peerd record update"))
+    assert (updated["record id"], updated["modified by"]) == (added["record id"], bob)
+    assert (updated["attribute people"], updated["attribute place"]) == ("5", "Corner")
+    assert updated["data"] == "14 bytes"
+    seen = tour.type_block("alice")
+    happened = shown(seen, "peerd events").splitlines()
+    assert [line.split()[1] for line in happened] == ["record-added", "record-changed"]
+    assert shown(seen, "peerd record get") .strip() == "flour, mozzarella"
+    assert re.fullmatch(r"\d+ bytes in .*/pizza.peerd", shown(seen, "peerd database export").strip())
+    assert shown(seen, "peerd database import").startswith("0 new acts and certificates, 0 new versions")
+
     status, events = (answer.shown for answer in tour.type_block("alice"))
     assert '"health":"healthy"' in status
     assert '"kind":"credential-added"' in events
@@ -196,7 +211,8 @@ def test_every_command_shown_exists_and_takes_these_arguments(command: str) -> N
         assert words[2] in dev.VERBS
         assert (ROOT / words[1]).is_file()
     else:
-        until = next((place for place, word in enumerate(words) if word in ("|", "&") or ">" in word), None)
+        ends = (place for place, word in enumerate(words) if re.match(r"[|&]$|\d?>", word))
+        until = next(ends, None)
         parse(words[1:until])
 
 
