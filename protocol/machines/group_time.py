@@ -3,8 +3,9 @@
 Expiry and collection take data away, so one start with a wrong clock must not decide them. The clock is
 believed only at moments of *agreement*: when a neighbor that has proved its membership tells a time within
 five minutes of ours. From the last agreement on, run time is counted, and after a restart from the *floor*
-that was saved: group time stands still while the node is off and nobody confirms its clock, and it never goes
-back. Nothing is collected before the first synchronisation of a run either.
+that was saved: group time stands still while the node is off and nobody confirms its clock. It never goes
+back; when a clock that was ahead is set right, it stands still until the clock has come as far. Nothing is
+collected before the first synchronisation of a run either.
 
 A sole member has nobody to ask. What it sees follows its clock at once, both ways, since that can be taken
 back; what destroys waits until the clock has gone on steadily for an hour, and then counts as agreed. So
@@ -41,10 +42,11 @@ class GroupTime:
     def __init__(self) -> None:
         """Begin at 1970; `load` goes on from where the last run was."""
         self.synced = False  # in this run, our set was once found equal to a neighbor's
+        self._held_ms = 0  # what has been certain stays certain: time stands still until the clock is there
         self._anchor_utc_ms = 0
         self._anchor_mono_ms = 0
         self._saved_ms = 0
-        self._ahead_ms = 0  # of a sole member's clock before what is certain
+        self._alone = False
         self._steady: Moment | None = None  # since when a sole member's clock has not been set
         self._offset_ms = 0  # of our clock before run time
         self._offsets: dict[LinkId, int] = {}  # of the neighbors' clocks before our run time
@@ -52,13 +54,14 @@ class GroupTime:
     def load(self, now: Moment, store: ActSet) -> None:
         """Go on from the floor that was saved."""
         raw = store.setting(_SETTING)
-        self._saved_ms = self._anchor_utc_ms = 0 if raw is None else int.from_bytes(raw, "big")
+        self._saved_ms = 0 if raw is None else int.from_bytes(raw, "big")
+        self._held_ms = self._anchor_utc_ms = self._saved_ms
         self._anchor_mono_ms = now.mono_ms
 
     def begin(self, now: Moment, alone: bool) -> None:
         """Let time go on. `alone`: the group has no other member."""
         self._offset_ms = now.utc_ms - now.mono_ms
-        self._ahead_ms = 0
+        self._alone = alone
         if alone:
             self._on_alone(now)
         else:
@@ -72,11 +75,10 @@ class GroupTime:
             self._steady = steady = now
         if now.mono_ms - steady.mono_ms >= ALONE_STEADY_MS:
             self._agree(now)
-        self._ahead_ms = max(0, min(now.utc_ms, _FLOOR_MS_MAX) - self.certain_ms(now))
 
     def certain_ms(self, now: Moment) -> int:
         """Group time by which data may be destroyed, in milliseconds since 1970 UTC; never goes back."""
-        return self._anchor_utc_ms + now.mono_ms - self._anchor_mono_ms
+        return max(self._held_ms, self._anchor_utc_ms + now.mono_ms - self._anchor_mono_ms)
 
     def certain_s(self, now: Moment) -> int:
         """The same in whole seconds."""
@@ -84,7 +86,12 @@ class GroupTime:
 
     def now_ms(self, now: Moment) -> int:
         """Group time as readers see it, in milliseconds since 1970 UTC; not before what is certain."""
-        return self.certain_ms(now) + self._ahead_ms
+        return max(self._held_ms, self._running_ms(now))
+
+    def _running_ms(self, now: Moment) -> int:
+        """The time that goes on, though it may be behind what is certain."""
+        running = self._anchor_utc_ms + now.mono_ms - self._anchor_mono_ms
+        return max(running, min(now.utc_ms, _FLOOR_MS_MAX)) if self._alone else running
 
     def now_s(self, now: Moment) -> int:
         """The same in whole seconds."""
@@ -99,7 +106,9 @@ class GroupTime:
 
     def mono_at(self, group_ms: int, now: Moment) -> int:
         """When, on the monotonic clock, `now_ms` will be `group_ms`, as far as is known."""
-        return now.mono_ms + group_ms - self.now_ms(now)
+        if group_ms <= self.now_ms(now):
+            return now.mono_ms
+        return now.mono_ms + group_ms - self._running_ms(now)
 
     # --- agreement -----------------------------------------------------------------------------------------
 
@@ -115,7 +124,8 @@ class GroupTime:
         self._offsets.pop(link, None)
 
     def _agree(self, now: Moment) -> None:
-        if self.certain_ms(now) < now.utc_ms <= _FLOOR_MS_MAX:
+        if now.utc_ms <= _FLOOR_MS_MAX:
+            self._held_ms = self.certain_ms(now)
             self._anchor_utc_ms, self._anchor_mono_ms = now.utc_ms, now.mono_ms
 
     def _differences(self) -> list[int]:

@@ -23,7 +23,7 @@ from protocol.limits import (
 )
 from protocol.machines.data_ids import DataIds
 from protocol.machines.quotas import Quota
-from protocol.peer_time import hlc_at, hlc_s
+from protocol.peer_time import hlc_at, hlc_ms, hlc_s
 from protocol.records.order import kept
 from protocol.records.record import Header, decode_untrusted_header, is_durable
 from protocol.records.record_set import RecordSet, State, Version
@@ -39,10 +39,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a decision rests on besides the versions: the quota of a creator, and the times (UTC).
-
-    `time_s` is group time as readers see it, `certain_s` that by which data is destroyed; versions go aside
-    at `at_ms`.
+    """What a decision rests on besides the versions: the quota of a creator, and the times (UTC): `time_s` is
+    group time as readers see it, `certain_s` that by which data is destroyed, `at_ms` the same.
     """
 
     quota: Quota
@@ -77,13 +75,13 @@ class Keeping:
         if not before:
             # The record comes back, and not only with the version that comes.
             if not known:
-                store.put_version(header, State.ASIDE, terms.at_ms)
+                store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
             return self.settle(header.record_id, stands, terms, store)
         mine = _version(header)
         after = kept([*before, mine], header.creator)
         if mine not in after:
             if not known:
-                store.put_version(header, State.ASIDE, terms.at_ms)
+                store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
             return []
         if known:
             store.set_state(header.id, State.KEPT, terms.at_ms)
@@ -96,7 +94,7 @@ class Keeping:
     def _keep_first(self, header: Header, terms: Terms, store: RecordSet) -> list[Change]:
         changes: list[Change] = []
         room = self._make_room(header.record_id, header.creator, changes, terms, store)
-        store.put_version(header, State.KEPT if room else State.ASIDE, terms.at_ms)
+        store.put_version(header, State.KEPT if room else State.ASIDE, aside_at(header.hlc, terms))
         if room:
             self._ids.add(header.hlc_s, header.id, header.durable)
             changes += self._show(header, None, terms, store)
@@ -123,7 +121,7 @@ class Keeping:
 
     def _set_aside(self, versions: Iterable[Version], terms: Terms, store: RecordSet) -> None:
         for one in versions:
-            store.set_state(one.id, State.ASIDE, terms.at_ms)
+            store.set_state(one.id, State.ASIDE, aside_at(one.hlc, terms))
             self._ids.discard(hlc_s(one.hlc), one.id, is_durable(one.record_id))
 
     # --- what readers see ----------------------------------------------------------------------------------
@@ -234,6 +232,11 @@ class Keeping:
                 store.discard_version(version_id)
                 if not is_too_much(*store.aside_count()):
                     break
+
+
+def aside_at(hlc: int, terms: Terms) -> int:
+    """When a version's time aside begins; not before it was written, since time may not be certain yet."""
+    return max(terms.at_ms, hlc_ms(hlc))
 
 
 def is_too_much(count: int, size: int) -> bool:

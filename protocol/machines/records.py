@@ -40,7 +40,7 @@ from protocol.limits import (
 from protocol.machines.data_ids import DataIds
 from protocol.machines.group_time import GroupTime
 from protocol.machines.quotas import Quota, quota_in
-from protocol.machines.record_keeping import Change, Keeping, Stands, Terms, has_ended, too_old
+from protocol.machines.record_keeping import Change, Keeping, Stands, Terms, aside_at, has_ended, too_old
 from protocol.machines.record_waiting import RecordWaiting, is_ahead
 from protocol.peer_time import Moment, hlc_at
 from protocol.records.admission import Valid, Verdict, Void, judge
@@ -179,7 +179,7 @@ class Records:
                 intake.changes += self._keeping.keep(header, self._stands_at(now, store), terms, store)
                 intake.fresh += [item] if self.holds(header) else []
             elif store.version(header.id) is None:
-                store.put_version(header, State.ASIDE, terms.at_ms)
+                store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
             self._keep_body(item, terms, store, intake)
 
     def _judge(self, header: Header, store: Store) -> Verdict:
@@ -219,8 +219,8 @@ class Records:
         header = item.header
         if header.body_hash is None or store.has_body(header.body_hash):
             intake.durable.append(header.id)
-        elif has_ended(header, terms.certain_s):
-            store.release_body(header.id)
+        elif has_ended(header, terms.certain_s) or not store.names_body(header.body_hash):
+            store.release_body(header.id)  # it has expired, if only in the minute before a restart
             intake.durable.append(header.id)
         elif store.bytes_of(header.creator) + header.size > terms.quota.bytes:
             pass
@@ -378,7 +378,7 @@ class Records:
 
     def misdated_due(self, now: Moment) -> int | None:
         """When `misdated` next has something to do, on the monotonic clock, if the clock is confirmed."""
-        return now.mono_ms if self._looks_for_misdated(now) else self._misdated_ms
+        return now.mono_ms if self._looks_for_misdated(now) else self._misdated_ms if len(self.ids) else None
 
     def replace(self, version: Version, item: RecordItem | None, now: Moment, store: Store) -> RecordIntake:
         """Forget a version that is dated ahead, and what else of its record is aside and ahead; `item` is the
@@ -392,7 +392,7 @@ class Records:
             if one.id == version.id or (one.state is State.ASIDE and is_ahead(one.hlc, self._latest_ms(now)))
         ]
         if item is not None and store.version(item.header.id) is None:
-            store.put_version(item.header, State.ASIDE, terms.at_ms)
+            store.put_version(item.header, State.ASIDE, aside_at(item.header.hlc, terms))
         intake.changes += self._keeping.settle(
             version.record_id, lambda one, header: one.id not in gone and stands(one, header), terms, store
         )

@@ -33,13 +33,14 @@ from tests.support.views import view_of
 
 T = TypeVar("T")
 AGREEING = 1  # the link whose clock goes as ours does
+TRUE = 2  # the link whose clock is right
 TICKS_MAX = 3000
 
 
 @dataclass
 class Holder:
     """The records of one node. `skew_ms` is how far its clock is ahead of the true time; `agrees` whether a
-    neighbor has the same clock.
+    neighbor has the same clock, `hears` whether one tells the true time.
     """
 
     group: Group
@@ -50,6 +51,8 @@ class Holder:
     now: Moment = NOW
     skew_ms: int = 0
     agrees: bool = True
+    hears: bool = False
+    starts: int = 1
     changes: list[Change] = field(default_factory=list)
 
     @classmethod
@@ -73,10 +76,10 @@ class Holder:
 
     def again(self, before_write: Callable[[str], None] = lambda operation: None) -> Holder:
         """The same node after a restart, its run time counted from 0."""
-        data = Data(named(self.name), self.view, random.Random(f"{self.name}/again"))
+        data = Data(named(self.name), self.view, random.Random(f"{self.name}/{self.starts}"))
         store = self.store.reopened(before_write)
         now = Moment(0, self.now.utc_ms)
-        changed = (self.skew_ms, self.agrees, self.changes)
+        changed = (self.skew_ms, self.agrees, self.hears, self.starts + 1, self.changes)
         return Holder(self.group, self.name, self.view, store, data, now, *changed)._started()
 
     def _started(self) -> Holder:
@@ -96,6 +99,12 @@ class Holder:
         self.data.begin(self.clock)
         if self.agrees:
             self.data.time.on_clock(AGREEING, self.clock.utc_ms, self.clock)
+        else:
+            self.data.time.on_down(AGREEING)
+        if self.hears:
+            self.data.time.on_clock(TRUE, self.now.utc_ms, self.clock)
+        else:
+            self.data.time.on_down(TRUE)
 
     def run(self, change: Callable[[MemoryStore], T]) -> T:
         """One event, committed at its end; one that raises has changed nothing."""

@@ -98,6 +98,19 @@ def test_agreement_moves_it_to_the_clock_and_not_back():
     assert clocked.time.now_ms(slow) == NOW.utc_ms
 
 
+def test_time_that_was_ahead_stands_still_until_the_clock_is_there():
+    """A clock an hour ahead, that was believed, harms for that hour and not for ever."""
+    ahead = Moment(NOW.mono_ms, NOW.utc_ms + 3_600_000)
+    clocked = Clocked(ahead)
+    clocked.time.on_clock(1, ahead.utc_ms, ahead)
+    clocked.time.on_clock(1, NOW.utc_ms, NOW)
+    for seconds in (0, 1800, 3600):
+        assert clocked.time.certain_ms(after(seconds)) == ahead.utc_ms
+    assert clocked.time.certain_ms(after(3601)) == ahead.utc_ms + 1000
+    assert clocked.time.mono_at(ahead.utc_ms + 1000, after(1)) == after(3601).mono_ms
+    assert clocked.time.mono_at(ahead.utc_ms, after(1)) == after(1).mono_ms
+
+
 def test_neighbor_too_far_off_is_no_agreement():
     clocked = Clocked()
     for difference in (CLOCK_DIFFERENCE_MS_MAX + 1, -CLOCK_DIFFERENCE_MS_MAX - 1):
