@@ -4,7 +4,8 @@ A large body does not travel with its header. Whoever takes in a header without 
 brought it, else any neighbor, for one piece after another, a few ahead. The pieces are joined in memory and
 the whole is compared with its hash, so a body comes from one neighbor, and a wrong one is that neighbor's
 doing. Few are fetched at a time, from one neighbor and in all; the others wait. A neighbor that does not have
-it, or falls silent, is left out and the next is asked. When nobody has it, all are asked again after a while.
+it, or falls silent, is left out and the next is asked. What nobody has is laid by, and asked for again after
+a while or when a neighbor comes, so that it never stands in the way of what somebody has.
 
 A header is passed on before its body is here, so a neighbor may ask too early. It is told so at once, and
 gets the header again when the body has come.
@@ -63,7 +64,6 @@ class _Wanted:
     asked_for_word: dict[LinkId, None] = field(default_factory=dict)  # who wants to know when it is durable
     refused: dict[LinkId, None] = field(default_factory=dict)  # who does not have it
     pull: _Pull | None = None
-    retry_ms: int | None = None  # when nobody has it, all are asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class Bodies:
         self._denied: dict[bytes, dict[LinkId, None]] = {}
         self._after: bytes | None = None  # how far the store has been looked through; None: to its end
         self._left_out = False  # something was not remembered since then
+        self._laid_by: dict[bytes, _Wanted] = {}  # that nobody had, as far as remembered
+        self._again_ms: int | None = None  # when all are asked for those again
 
     @property
     def under_way(self) -> int:
@@ -111,7 +113,7 @@ class Bodies:
     def on_down(self, link: LinkId, now: Moment, store: RecordSet) -> list[Output]:
         """A neighbor left: what it was sending is asked of others."""
         self._links.pop(link, None)
-        for wanted in self._wanted.values():
+        for wanted in (*self._wanted.values(), *self._laid_by.values()):
             wanted.announced.pop(link, None)
             wanted.asked_for_word.pop(link, None)
             wanted.refused.pop(link, None)
@@ -144,7 +146,6 @@ class Bodies:
                 wanted.versions[named[body_hash]] = None
             wanted.announced[link] = None
             wanted.refused.pop(link, None)
-            wanted.retry_ms = None
             if ask:
                 wanted.asked_for_word[link] = None
         return self._start(now, store)
@@ -157,7 +158,8 @@ class Bodies:
                 self._left_out = True
                 self._after = self._after or b""
                 return None
-            wanted = self._wanted[body_hash] = _Wanted(size)
+            laid_by = self._laid_by.pop(body_hash, None)
+            wanted = self._wanted[body_hash] = laid_by or _Wanted(size)
         return wanted
 
     def _look_up(self, store: RecordSet) -> None:
@@ -165,11 +167,15 @@ class Bodies:
         room = BODIES_WANTED_MAX - len(self._wanted)
         if self._after is None or room == 0:
             return
-        found = store.wanted_bodies(self._after, room)
+        for body_hash, wanted in list(self._laid_by.items())[:room]:
+            if any(link not in wanted.refused for link in self._links):
+                self._want(body_hash, wanted.size)
+        room = BODIES_WANTED_MAX - len(self._wanted)
+        found = store.wanted_bodies(self._after, room) if room else []
         for one in found:
             self._want(one.body_hash, one.size)
         if len(found) == room:
-            self._after = found[-1].body_hash
+            self._after = found[-1].body_hash if found else self._after
         else:
             self._after, self._left_out = (b"" if self._left_out else None), False
 
@@ -188,10 +194,16 @@ class Bodies:
         for body_hash, wanted in list(self._wanted.items()):
             if under_way >= BODIES_UNDER_WAY_MAX or not any(free.values()):
                 break
-            link = None if wanted.pull is not None else self._source(wanted, free, now)
+            if wanted.pull is not None:
+                continue
+            if all(link in wanted.refused for link in self._links):
+                self._lay_by(body_hash, now)
+                continue
+            able = [link for link in (*wanted.announced, *free) if link not in wanted.refused]
+            link = next((link for link in able if free[link] > 0), None)
             if link is None:
                 continue
-            if store.has_body(body_hash) or not store.names_body(body_hash):
+            if _is_needless(body_hash, store):
                 del self._wanted[body_hash]
                 continue
             free[link] -= 1
@@ -200,17 +212,13 @@ class Bodies:
             outputs += _ask_ahead(body_hash, wanted.size, wanted.pull)
         return outputs
 
-    def _source(self, wanted: _Wanted, free: dict[LinkId, int], now: Moment) -> LinkId | None:
-        """Whom to ask for a body: who announced it, else anybody; None when all are busy or lack it."""
-        if all(link in wanted.refused for link in self._links):
-            if wanted.retry_ms is None:
-                wanted.retry_ms = now.mono_ms + BODY_RETRY_MS
-            if now.mono_ms < wanted.retry_ms:
-                return None
-            wanted.retry_ms = None
-            wanted.refused.clear()
-        able = [link for link in (*wanted.announced, *self._links) if link not in wanted.refused]
-        return next((link for link in able if free.get(link, 0) > 0), None)
+    def _lay_by(self, body_hash: bytes, now: Moment) -> None:
+        """No neighbor has a body: let others have its place, and ask all again some time later."""
+        self._laid_by[body_hash] = self._wanted.pop(body_hash)
+        if len(self._laid_by) > BODIES_DENIED_MAX:
+            del self._laid_by[next(iter(self._laid_by))]
+        if self._again_ms is None:
+            self._again_ms = now.mono_ms + BODY_RETRY_MS
 
     def on_piece(
         self, link: LinkId, piece: Piece, now: Moment, store: RecordSet
@@ -270,7 +278,7 @@ class Bodies:
 
     def _deny(self, link: LinkId, body_hash: bytes) -> None:
         """Remember who asked for a body that we want ourselves."""
-        if body_hash not in self._wanted:
+        if body_hash not in self._wanted and body_hash not in self._laid_by:
             return
         self._denied.setdefault(body_hash, {})[link] = None
         if len(self._denied) > BODIES_DENIED_MAX:
@@ -283,6 +291,10 @@ class Bodies:
         for wanted in self._wanted.values():
             if wanted.pull is not None and wanted.pull.deadline_ms <= now.mono_ms:
                 self._give_up(wanted)
+        if self._again_ms is not None and self._again_ms <= now.mono_ms:
+            self._again_ms, self._after = None, b""
+            for wanted in self._laid_by.values():
+                wanted.refused.clear()
         return self._start(now, store)
 
     def next_deadline(self) -> int | None:
@@ -290,8 +302,7 @@ class Bodies:
         if not self._links:
             return None
         stalls = [one.pull.deadline_ms for one in self._wanted.values() if one.pull is not None]
-        retries = [one.retry_ms for one in self._wanted.values() if one.retry_ms is not None]
-        return min([*stalls, *retries], default=None)
+        return min((due for due in [*stalls, self._again_ms] if due is not None), default=None)
 
 
 def _ask_ahead(body_hash: bytes, size: int, pull: _Pull) -> list[Output]:
@@ -302,6 +313,11 @@ def _ask_ahead(body_hash: bytes, size: int, pull: _Pull) -> list[Output]:
         outputs.append(Send(pull.link, WantBody(body_hash, pull.asked)))
         pull.asked = min(size, pull.asked + PIECE_BYTES_MAX)
     return outputs
+
+
+def _is_needless(body_hash: bytes, store: RecordSet) -> bool:
+    """Whether a body has come by other means, or is no longer named by anything here."""
+    return store.has_body(body_hash) or not store.names_body(body_hash)
 
 
 def _is_whole(piece: Piece) -> bool:

@@ -272,6 +272,26 @@ def test_when_nobody_has_it_all_are_asked_again_after_a_minute():
     assert asked(asker.tick(BODY_RETRY_MS / 1000)) == [(1, hash_of(item), 0)]
 
 
+def test_bodies_that_nobody_has_stand_in_nobodys_way(monkeypatch):
+    """A hostile member announces more of them than are remembered."""
+    monkeypatch.setattr(bodies_module, "BODIES_WANTED_MAX", 6)
+    items = records(*[100] * 20)
+    asker, giver, liar = Keeper(), Keeper([items[-1]], whole=True), Keeper(items)
+    row = Row(asker, giver, liar)
+    row.meet(0, 1)
+    row.meet(0, 2)
+    row.say(0, asker.announced(2, *items[:-1]))
+    row.deliver()
+    row.say(0, asker.announced(1, items[-1]))
+    row.deliver()
+    assert asker.store.body(hash_of(items[-1])) == items[-1].body
+    assert asker.bodies.wanted == 0
+    asked_before = len(asked(Send(target, message) for _, target, message in row.log))
+    row.say(0, asker.tick(BODY_RETRY_MS / 1000))
+    row.deliver()
+    assert len(asked(Send(target, message) for _, target, message in row.log)) > asked_before
+
+
 def test_new_neighbor_and_a_new_announcement_are_reasons_to_ask_at_once():
     (item,) = records(100)
     asker = Keeper()
