@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from peerd.errors import StoreError
 from peerd.store.group_store import GroupStore
@@ -46,14 +46,12 @@ def file(tmp_path_factory):
 # --- the same as the definition ---------------------------------------------------------------------------
 
 
-@settings(max_examples=120)
 @given(query=queries(), records=record_sets())
 def test_file_finds_what_the_definition_finds_in_its_order(file, query, records):
     file.holds(records)
     assert file.ids(query) == ids(select(query, records, NOW_S))
 
 
-@settings(max_examples=60)
 @given(query=queries(), records=record_sets(), page=st.integers(1, 3))
 def test_pages_one_after_the_other_are_the_whole(file, query, records, page):
     file.holds(records)

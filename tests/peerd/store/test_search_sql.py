@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from peerd.store.record_search import Place, statement
 from peerd.store.search_sql import Bindings, source
@@ -26,7 +26,6 @@ def file(tmp_path_factory):
 # --- meaning ----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
 @given(where=resolved_predicates(), records=record_sets())
 def test_wherever_a_search_begins_it_finds_the_same(file, where, records):
     file.holds(records)
@@ -41,7 +40,6 @@ def test_wherever_a_search_begins_it_finds_the_same(file, where, records):
             assert [row[0] for row in connection.execute(sql, bindings)] == expected
 
 
-@settings(max_examples=120)
 @given(pattern=patterns(), text=st.sampled_from(TEXTS) | st.text("ab*?[]^-", max_size=8))
 @example(pattern="\U0010ffff*", text="\U0010ffff\U0010ffff")
 @example(pattern="\ud7ff*", text="\ue000")
