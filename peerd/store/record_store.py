@@ -321,7 +321,7 @@ class RecordStore:
     def next_end(self) -> int | None:
         """See `RecordSet`."""
         self._write_fresh()
-        ((end,),) = self._database.rows("SELECT min(expires) FROM shown")
+        ((end,),) = self._database.rows("SELECT min(expires) FROM shown WHERE expires IS NOT NULL")
         return None if end is None else int(end)
 
     # --- refreshing ---------------------------------------------------------------------------------------
@@ -432,10 +432,11 @@ class RecordStore:
 
     def _body(self, body_hash: bytes) -> tuple[bool, int | None]:
         """Whether a version here names a body, and the body's number when it is here."""
+        fresh = self._fresh.by_body.get(body_hash)
+        if fresh is not None and fresh[0].body is not None:  # all that name a body know its number
+            return True, fresh[0].body
         named, number = self._named_in_table(body_hash)
-        if number is None and body_hash in self._fresh.bodies:
-            number = self._fresh.bodies[body_hash][0]
-        return named or body_hash in self._fresh.by_body, number
+        return named or fresh is not None, number
 
     def _named_in_table(self, body_hash: bytes) -> tuple[bool, int | None]:
         """The same, of the versions and bodies that are not held back."""

@@ -245,6 +245,22 @@ class RecordSetContract:
         assert store.wanted_bodies(b"", ALL) == []
         assert store.bytes_of(creator_of("alice")) == 2 * len(body)
 
+    def test_body_stays_with_a_new_version_when_the_older_one_goes(self, store):
+        body = BODIES[0]
+        old, new = version(1, body=body), version(2, body=body)
+        store.begin()
+        store.put_version(old, KEPT, 0)
+        store.put_body(body_hash_of(body), body)
+        store.commit()
+        store.begin()
+        store.put_version(new, KEPT, 0)
+        store.discard_version(old.id)
+        assert store.has_body(body_hash_of(body))
+        store.put_body(body_hash_of(body), body)
+        assert store.bytes_of(creator_of("alice")) == len(body)
+        store.commit()
+        assert store.body(body_hash_of(body)) == body
+
     def test_wanted_are_bodies_of_shown_versions_under_the_largest_size_that_is_claimed(self, writing):
         hidden, shown = version(1, body=BODIES[0]), version(2, body=BODIES[1])
         liar = version(3, body=BODIES[1], size=len(BODIES[1]) + 7)

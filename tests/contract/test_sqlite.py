@@ -317,3 +317,27 @@ def test_many_new_records_are_written_whole(tmp_path):
     assert [store.shown(header.record_id) for header in headers] == [header.id for header in headers]
     assert store.ids_of(creator_of("alice")) == 300
     store.close()
+
+
+def test_every_statement_about_records_begins_at_an_index(tmp_path):
+    store = GroupStore(tmp_path / "group.db")
+    writer = store._database._writer
+    said: dict[str, object] = {}
+    writer.exec_trace = lambda cursor, sql, bindings: said.setdefault(sql, bindings) is bindings or True
+    for piece in RECORD_WORK:
+        store.begin()
+        piece(store)
+        store.commit()
+        records_of(store)
+    writer.exec_trace = None
+    plans = {
+        (sql, step)
+        for sql, bindings in said.items()
+        if sql.startswith(("SELECT", "UPDATE", "DELETE"))
+        for _, _, _, step in writer.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)
+    }
+    assert len(plans) > 25
+    assert [
+        found for found in plans if found[1].startswith(("SCAN", "SEARCH")) and " USING " not in found[1]
+    ] == []
+    store.close()
