@@ -23,12 +23,14 @@ from peerd.control.record_schema import (
     WriteQuery,
 )
 from peerd.errors import Conflict, NotFound, NotReady, PeerdError
+from protocol.credentials.roles import role_names
 from protocol.errors import RuleError
 from protocol.limits import BODY_BYTES_MAX, EXPIRING_LIFE_S_MAX
 from tests.support.cluster import Node, calm, cluster, grow, until
 
 WHOLE = RecordQuery(data=True)
 HOUR = 3600
+MOMENT_S = 0.001
 
 
 @asynccontextmanager
@@ -40,7 +42,7 @@ async def founder(tmp_path) -> AsyncIterator[tuple[Node, str]]:
 
 
 async def add(node: Node, group: str, **wish: object) -> Record:
-    await trio.sleep(0.001)  # so that it is younger than what was added before
+    await trio.sleep(MOMENT_S)  # so that it is younger than what was added before
     return await node.service.add_record(group, RecordAdd(**{"record_type": "note"} | wish))  # type: ignore[arg-type]
 
 
@@ -437,3 +439,52 @@ async def test_a_group_says_how_many_records_there_are(tmp_path, autojump_clock)
         seen = await alice.service.group(group)
         assert (seen.records, seen.synchronizing) == (before + 1, None)
         assert f'peerd_records{{group="{group}"}} {before + 1}.0'.encode() in await alice.service.metrics()
+
+
+# --- time ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_refreshed_record_outlives_its_end_while_its_writers_daemon_runs_and_dies_after(
+    tmp_path, autojump_clock
+):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob")
+        alice, bob = nodes.all()
+        kept = await add(alice, group, valid_s=120, auto_refresh=True, data="YQ", attributes={"a": 1})
+        brief = await add(alice, group, valid_s=120)
+        await trio.sleep(600)
+        found = await get(bob, group, kept.record_id)
+        assert (found.data, found.attributes, found.auto_refresh) == ("YQ", {"a": 1}, False)
+        assert found.version > 3
+        assert (await get(alice, group, kept.record_id)).auto_refresh
+        assert await refused(get(bob, group, brief.record_id)) == "record-not-found"
+        alice.kill()
+        await calm()
+        await trio.sleep(130)
+        assert await refused(get(bob, group, kept.record_id)) == "record-not-found"
+
+
+async def test_what_was_written_apart_meets_and_the_same_version_wins_on_both_sides(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob")
+        alice, bob = nodes.all()
+        await alice.issue(group, bob.peer_name, role="admin")
+        shared = await add(alice, group, data="YQ", wait_replicated=1)
+        await until(lambda: "admin" in roles(bob, group))
+        await nodes.unplug(bob)
+        await change(alice, group, shared.record_id, data="Yg")
+        await trio.sleep(2)
+        later = await change(bob, group, shared.record_id, data="Yw")
+        apart = await add(bob, group, record_type="apart")
+        nodes.plug(bob)
+        await until(lambda: counted(alice, group) == counted(bob, group) and bob.links(group), within_s=200)
+        await until(lambda: alice.kinds().count("record-added") == 2, within_s=100)
+        for node in (alice, bob):
+            assert (await get(node, group, shared.record_id)).version_id == later.version_id
+            assert (await get(node, group, apart.record_id)).creator == bob.peer_name
+
+
+def roles(node: Node, group: str) -> list[str]:
+    grant = node.credential(group)
+    assert grant is not None
+    return list(role_names(grant.roles))
