@@ -25,6 +25,7 @@ class Refreshing:
         """Begin with none; `load` reads them back."""
         self._lives: dict[bytes, int] = {}
         self._due_s: dict[bytes, int] = {}
+        self._again_ms: dict[bytes, int] = {}  # not before this run time, when it has just failed
 
     def __contains__(self, record_id: bytes) -> bool:
         """Whether this node refreshes a record."""
@@ -68,13 +69,18 @@ class Refreshing:
         """Let a record expire."""
         if self._lives.pop(record_id, None) is not None:
             del self._due_s[record_id]
+            self._again_ms.pop(record_id, None)
             store.set_refresh(record_id, None)
 
     def due(self, own: bytes, writing: Writing, pen: Pen) -> list[RecordItem]:
         """Write again what is due, at most RECORDS_SETTLED_MAX; `own` is the pid of this node's identity."""
         items = []
         now_s = max(pen.now.utc_s, pen.time.now_s(pen.now))  # by which readers see it expire
-        due = [record_id for record_id, due_s in self._due_s.items() if due_s <= now_s]
+        due = [
+            record_id
+            for record_id, due_s in self._due_s.items()
+            if due_s <= now_s and self._again_ms.get(record_id, 0) <= pen.now.mono_ms
+        ]
         for record_id in due[:RECORDS_SETTLED_MAX]:
             item = self._refreshed(record_id, own, writing, pen)
             if item is not None:
@@ -88,7 +94,7 @@ class Refreshing:
             self.stop(record_id, pen.store)
             return None
         life_s = self._lives[record_id]
-        self._due_s[record_id] = max(pen.now.utc_s, pen.time.now_s(pen.now)) + REFRESH_RETRY_S
+        self._again_ms[record_id] = pen.now.mono_ms + REFRESH_RETRY_S * 1000
         try:
             item = writing.again(before, pen, pen.now.utc_s + life_s)
         except RuleError:
@@ -97,12 +103,16 @@ class Refreshing:
         if item.header.expires <= before.expires:
             return None  # our credential ends; a renewed one will allow more
         self._due_s[record_id] = _due_s(item.header.expires, life_s)
+        del self._again_ms[record_id]
         return item
 
     def next_deadline(self, now_s: int, now_mono_ms: int) -> int | None:
         """When `due` next has something to do, on the monotonic clock."""
-        due = min(self._due_s.values(), default=None)
-        return None if due is None else now_mono_ms + max(0, due - now_s) * 1000
+        dues = (
+            max(now_mono_ms + max(0, due_s - now_s) * 1000, self._again_ms.get(record_id, 0))
+            for record_id, due_s in self._due_s.items()
+        )
+        return min(dues, default=None)
 
 
 def _due_s(expires: int, life_s: int) -> int:
