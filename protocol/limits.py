@@ -50,6 +50,8 @@ HELD_BYTES_MAX = 1024 * 1024
 HELD_S_MAX = 60
 QUARANTINED_MAX = 256
 QUARANTINED_BYTES_MAX = 1024 * 1024
+VOID_ACTS_MAX = 20_000  # a burst of acts (design section 5)
+VOID_ACTS_S_MAX = 30 * 86_400
 URGENT_ACTS_MAX = 4096  # acts that held revocations name, and that are not here yet
 
 # --- evidence and documents ---------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Commands:
     def _publish(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> tuple[bytes, ...]:
         """Put an act of our own into AUTH; the grants whose standing it changes."""
         intake = self._sets.members.take([act], None, now, store)
-        assert intake.fresh == [act], intake
+        assert act in intake.fresh, intake
         return self._sets.absorb(intake, None, now, store, outputs)
 
     def _answer(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> None:

@@ -8,6 +8,7 @@ in quarantine, or refused:
 * *quarantine*: an act dated more than five minutes ahead of this node's clock. It waits, bounded, until its
   time comes. Revocations and resignations do not wait, nor does any act that they name or descend from: who
   could put off his own removal by dating something ahead?
+* *void*: admitted, and without any effect; kept aside and told to nobody (void_acts.py).
 * *refused*: no honest node would relay it, so the link that brought it closes.
 
 One certificate belongs to one act. Only the root's own could exist in two forms, if its holder signed twice:
@@ -27,10 +28,17 @@ from dataclasses import dataclass, field
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, decode_untrusted_act
-from protocol.authority.admission import Admitted, Deferred, Invalid, admit
+from protocol.authority.admission import Deferred, Invalid, admit
 from protocol.authority.bodies import Kind
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle, stands
-from protocol.authority.elements import Der, Element, admit_der, ids_untrusted, stored_is_der
+from protocol.authority.elements import (
+    Der,
+    Element,
+    admit_der,
+    decode_untrusted_element,
+    ids_untrusted,
+    stored_is_der,
+)
 from protocol.authority.grants import Grant, best_first
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
@@ -46,6 +54,7 @@ from protocol.limits import (
     URGENT_ACTS_MAX,
 )
 from protocol.machines.ordered_ids import OrderedIds
+from protocol.machines.void_acts import VoidActs
 from protocol.peer_time import Moment, hlc_s
 
 _EVIDENCE = "own_bundle"
@@ -87,28 +96,33 @@ class Members:
         self._quarantine_bytes = 0
         self._urgent: dict[bytes, None] = {}  # acts that revocations which are here name or wait for
         self._let_out: list[Act] = []  # of quarantine, to be taken in next
+        self._taken: list[Element] = []  # put into the store by the call that is under way
+        self._void = VoidActs(self.view)
 
     # --- the set --------------------------------------------------------------------------------------------
 
     def load(self, store: ActSet) -> None:
         """Read everything back at start; arrival order is a causal order, so every act finds its parents."""
-        pairs = []
         for raw in store.load():
             if stored_is_der(raw):
                 element_id, act_id = ids_untrusted(raw)
                 self.view.add_der(act_id, element_id)
-                known = self.view.admitted(act_id)
-                assert known is not None
-                pairs.append((hlc_s(known.place.hlc), element_id))
             else:
                 act = decode_untrusted_act(raw)
                 verdict = admit(act, self.view)
                 assert not isinstance(verdict, (Invalid, Deferred)), verdict
                 self.view.add(act, verdict.admitted)
-                pairs.append((act.hlc_s, act.id))
-        self.ids = OrderedIds(pairs)
+        inside, _ = self._void.sort_out(self.view.act_ids())
+        self.ids = OrderedIds(pair for act_id in inside for pair in self._pairs(act_id))
         if (raw_bundle := store.setting(_EVIDENCE)) is not None:
             self._evidence = decode_untrusted_bundle(raw_bundle, authority=self.view.gid)
+
+    def _pairs(self, act_id: bytes) -> list[tuple[int, bytes]]:
+        """The ids of an act and of its certificate if that is here, each with the act's second."""
+        admitted = self.view.admitted(act_id)
+        assert admitted is not None
+        second, der_id = hlc_s(admitted.place.hlc), self.view.der_of(act_id)
+        return [(second, act_id)] if der_id is None else [(second, act_id), (second, der_id)]
 
     def take(self, elements: Iterable[Element], source: int | None, now: Moment, store: ActSet) -> Intake:
         """Judge verified elements and keep what belongs to the set. `source` is the link that brought them,
@@ -124,10 +138,39 @@ class Members:
                 queue.extend(self._release(element.id))
             queue.extend(self._let_out)
             self._let_out.clear()
-        if intake.fresh:
+        if self._taken:
             self._publish_evidence(now, store, intake)
+            self._sort_out(store, intake)
         intake.wanted = [i for i in intake.wanted if not self._is_here(i)]
         return intake
+
+    def _sort_out(self, store: ActSet, intake: Intake) -> None:
+        """Fresh is what has come into the protected set: acts that stood outside before, and those of what
+        was taken that are not void.
+        """
+        taken, self._taken = self._taken, []
+        come, gone = self._void.sort_out(one.id for one in taken if isinstance(one, Act))
+        for act_id in gone:
+            for pair in self._pairs(act_id):
+                self.ids.discard(*pair)
+        new = {one.id: None for one in taken}
+        back = [element_id for act_id in come for _, element_id in self._pairs(act_id)]
+        for element_id in store.in_arrival_order([one for one in back if one not in new]):
+            raw = store.get(element_id)
+            assert raw is not None
+            intake.fresh.append(decode_untrusted_element(raw))
+        intake.fresh += [one for one in taken if _act_id(one) not in self._void and self._is_kept(one)]
+        for element in intake.fresh:
+            self.ids.add(*self._place(element))
+
+    def _is_kept(self, element: Element) -> bool:
+        """Whether an element that was taken is here still: one certificate gives way to another."""
+        return isinstance(element, Act) or self.view.der_of(element.act_id) == element.id
+
+    def _place(self, element: Element) -> tuple[int, bytes]:
+        admitted = self.view.admitted(_act_id(element))
+        assert admitted is not None
+        return hlc_s(admitted.place.hlc), element.id
 
     def _is_here(self, act_id: bytes) -> bool:
         """Whether an act has arrived, admitted or not."""
@@ -164,34 +207,29 @@ class Members:
             intake.refused = intake.refused or verdict.reason
             return False
         if isinstance(element, Der):
-            return self._keep_der(element, store, intake)
+            return self._keep_der(element, store)
         assert verdict is not None
         if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX and not self._is_urgent(element):
             self._quarantine_act(element)
             return False
+        if not self._void.has_room_for(element.place.cred):
+            return False
         self._urgent.pop(element.id, None)
-        self._keep_act(element, verdict.admitted, store, intake)
+        store.put(element.id, element.raw)
+        self.view.add(element, verdict.admitted)
+        self._taken.append(element)
         return True
 
-    def _keep_act(self, act: Act, admitted: Admitted, store: ActSet, intake: Intake) -> None:
-        store.put(act.id, act.raw)
-        self.view.add(act, admitted)
-        self.ids.add(act.hlc_s, act.id)
-        intake.fresh.append(act)
-
-    def _keep_der(self, der: Der, store: ActSet, intake: Intake) -> bool:
-        act = self.view.admitted(der.act_id)
-        assert act is not None
-        second, other = hlc_s(act.place.hlc), self.view.der_of(der.act_id)
+    def _keep_der(self, der: Der, store: ActSet) -> bool:
+        other = self.view.der_of(der.act_id)
         if other is not None:
             if other <= der.id:
                 return False
             store.discard(other)
-            self.ids.discard(second, other)
+            self.ids.discard(self._place(der)[0], other)
         store.put(der.id, der.raw)
         self.view.add_der(der.act_id, der.id)
-        self.ids.add(second, der.id)
-        intake.fresh.append(der)
+        self._taken.append(der)
         return True
 
     # --- holding and quarantine -----------------------------------------------------------------------------
@@ -263,6 +301,10 @@ class Members:
         """Forget what was held too long, and admit from quarantine what is no longer ahead of the clock."""
         for element_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop_held(element_id)
+        for act_id in self._void.overdue(now.utc_s):
+            for _, element_id in self._pairs(act_id):
+                store.discard(element_id)
+            self._void.forget(act_id)
         due = [act for act in self._quarantine.values() if act.hlc_ms <= now.utc_ms + HLC_AHEAD_MS_MAX]
         for act in due:
             del self._quarantine[act.id]
@@ -277,6 +319,11 @@ class Members:
             for act in self._quarantine.values()
         ]
         return min(held + due, default=None)
+
+    @property
+    def void(self) -> int:
+        """How many acts are here that count for nothing."""
+        return len(self._void)
 
     @property
     def held(self) -> int:
@@ -349,6 +396,7 @@ class Members:
             self._evidence = bundle
             store.set_setting(_EVIDENCE, bundle.raw)
             self._publish_evidence(now, store, intake)
+            self._sort_out(store, intake)
         return intake
 
     def _publish_evidence(self, now: Moment, store: ActSet, intake: Intake) -> None:
@@ -360,3 +408,7 @@ class Members:
         for der in self._evidence.ders:
             if self.view.admitted(der.act_id) is not None and self.view.der_of(der.act_id) is None:
                 self._take_one(der, None, now, store, intake)
+
+
+def _act_id(element: Element) -> bytes:
+    return element.id if isinstance(element, Act) else element.act_id

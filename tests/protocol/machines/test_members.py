@@ -97,7 +97,10 @@ def test_node_holds_what_the_rules_admit_and_no_more(delivery):
         i: one.hlc_s if isinstance(one, Act) else hlc_s(view.admitted(one.act_id).place.hlc)  # type: ignore[union-attr]
         for i, one in held.items()
     }
-    assert node.members.ids.digest() == OrderedIds([(seconds[i], i) for i in sorted(held)]).digest()
+    protected = view.protected()
+    told = [i for i in sorted(held) if (i if isinstance(held[i], Act) else held[i].act_id) in protected]  # type: ignore[union-attr]
+    assert node.members.ids.digest() == OrderedIds([(seconds[i], i) for i in told]).digest()
+    assert node.members.void == len(view) - len(protected)
 
 
 @given(deliveries())
@@ -120,7 +123,10 @@ def test_what_is_fresh_is_told_once_and_parents_first(delivery):
             )
             assert all(parent in seen for parent in named_by if parent is not None)
             seen[element.id] = None
-    assert len(seen) == 1 + len(node.members.ids)
+        # What has become void is told of again should it come back.
+        inside = {identifier: None for _, identifier in node.members.ids}
+        seen = {one: None for one in seen if one in inside or one == sample.group.gid}
+        assert len(seen) == 1 + len(inside)
 
 
 @given(deliveries())

@@ -1,0 +1,81 @@
+"""Void acts: what is admitted and counts for nothing.
+
+A node keeps, digests and passes on the protected set (protected.py of authority): effective acts, and what
+they need. What else was admitted, above all what a revoked key goes on signing, stands outside: kept on the
+disk and in the view for a while, told to nobody. When a later act makes it count, it is fresh, as if it had
+just come.
+
+Guards: a revoked key that floods acts. They are bounded; what is dropped for want of room, or after thirty
+days, is nobody's loss, since the view without it is the same (authority-rules.md 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocol.authority.view import View
+from protocol.limits import VOID_ACTS_MAX, VOID_ACTS_S_MAX
+from protocol.peer_time import hlc_s
+
+
+class VoidActs:
+    """The admitted acts of one group that are outside of the protected set."""
+
+    def __init__(self, view: View) -> None:
+        """`view` is the machine's; nothing is outside yet."""
+        self._view = view
+        self._outside: dict[bytes, None] = {}
+        self._generation = view.generation
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._outside)
+
+    def __contains__(self, act_id: bytes) -> bool:
+        """Whether an admitted act is outside."""
+        return act_id in self._outside
+
+    def has_room_for(self, cred: bytes | None) -> bool:
+        """Whether an act signed under this grant may come in, though it may turn out to be void."""
+        return len(self._outside) < VOID_ACTS_MAX or cred is None or self._view.is_live(cred)
+
+    def sort_out(self, arrived: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Decide anew who is outside: these acts have arrived, and the view may have changed. The acts that
+        have come in, in no particular order, those of `arrived` among them, and those that have gone out.
+        """
+        self._outside.update(dict.fromkeys(arrived))
+        protected = self._view.protected()
+        gone: list[bytes] = []
+        if self._generation != self._view.generation:
+            self._generation = self._view.generation
+            acts = self._view.act_ids()
+            gone = [act for act in acts if act not in protected and act not in self._outside]
+        come = [act for act in self._outside if act in protected]
+        for act in come:
+            del self._outside[act]
+        self._outside.update(dict.fromkeys(gone))
+        return come, gone
+
+    def overdue(self, now_s: int) -> list[bytes]:
+        """Those that need no longer be kept: old, and no younger one descends from them."""
+        old = {act: None for act in self._outside if self._second(act) < now_s - VOID_ACTS_S_MAX}
+        if not old:
+            return []
+        needed = [act for act in self._outside if act not in old]
+        while needed:
+            admitted = self._view.admitted(needed.pop())
+            assert admitted is not None
+            for above in (admitted.place.prev, admitted.place.cred):
+                if above is not None and above in old:
+                    del old[above]
+                    needed.append(above)
+        return list(old)
+
+    def _second(self, act_id: bytes) -> int:
+        admitted = self._view.admitted(act_id)
+        assert admitted is not None
+        return hlc_s(admitted.place.hlc)
+
+    def forget(self, act_id: bytes) -> None:
+        """It is no longer kept; the view forgets it with the next start."""
+        del self._outside[act_id]

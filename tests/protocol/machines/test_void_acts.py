@@ -1,0 +1,123 @@
+"""Void acts: what a removed key goes on signing is kept aside, told to nobody, and back when it counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.authority.acts import Act
+from protocol.authority.bodies import Kind
+from protocol.limits import VOID_ACTS_S_MAX
+from protocol.machines import void_acts
+from protocol.peer_time import Moment, hlc_at
+from tests.support.builders import NOW, Granted, Group, Node, fed
+from tests.support.keys import named
+
+
+@pytest.fixture
+def group() -> Group:
+    group = Group()
+    for text in ("alice -> bob:admin", "bob -> carl:member", "alice -> dave:member"):
+        group.grant(text)
+    return group
+
+
+def removal(group: Group, name: str, *keep: bytes) -> Act:
+    body = {"key": named(name).public.raw, "keep": b"".join(keep)}
+    return group.act("alice", Kind.REVOKE_CREDENTIAL, body)
+
+
+def carls(group: Group) -> Granted:
+    """What bob granted carl."""
+    return next(one for one in group.granted.values() if one.grant.key == named("carl").public)
+
+
+def inside(node: Node, act: Act) -> bool:
+    return (act.hlc_s, act.id) in node.members.ids
+
+
+def test_what_is_signed_after_the_cut_is_taken_and_told_to_nobody(group):
+    node = fed(group, "dave", [group.elements])
+    late = group.grant("bob -> zoe:member")
+    node.take([removal(group, "bob", *node.members.view.heads_of(named("bob").public.pid))])
+    intake = node.take(late.elements)
+    assert (intake.fresh, intake.refused) == ([], None)
+    assert node.members.void == 1
+    assert not inside(node, late.act)
+    assert node.take(late.elements).fresh == []
+
+
+def test_what_a_removal_leaves_out_goes_out_of_the_set_with_its_certificate(group):
+    late = group.grant("bob -> zoe:member")
+    node = fed(group, "dave", [group.elements])
+    before = len(node.members.ids)
+    cut = removal(group, "bob", carls(group).act.id)
+    assert node.take([cut]).fresh == [cut]
+    assert not inside(node, late.act)
+    assert len(node.members.ids) == before + 1 - 2
+    assert node.reopened().members.ids.digest() == node.members.ids.digest()
+
+
+def test_what_counts_again_is_fresh_again_with_its_certificate_parents_first(group):
+    late = group.grant("bob -> zoe:member")
+    node = fed(group, "dave", [group.elements])
+    cut = removal(group, "bob")
+    node.take([cut])
+    assert node.members.void == 2  # what bob granted carl, and zoe
+    annul = group.act("grc", Kind.ANNUL, {"act": cut.id})
+    fresh = node.take([annul]).fresh
+    kept = carls(group)
+    assert [one.id for one in fresh if one.id != annul.id] == [
+        one.id for one in (*kept.elements, *late.elements)
+    ]
+    assert node.members.void == 1  # the removal
+    assert inside(node, late.act)
+
+
+def test_cut_that_arrives_before_what_it_keeps_lets_it_in_when_it_is_here(group):
+    node = fed(group, "dave", [group.founding.elements])
+    elements = list(group.elements[len(group.founding.elements) :])
+    kept = carls(group)
+    cut = removal(group, "bob", kept.act.id)
+    node.take([cut])
+    for element in elements:
+        node.take([element])
+    node.take([cut])
+    whole = fed(group, "dave", [group.elements])
+    assert node.members.ids.digest() == whole.members.ids.digest()
+    assert inside(node, kept.act)
+
+
+def test_flood_by_a_removed_key_is_bounded(group, monkeypatch):
+    monkeypatch.setattr(void_acts, "VOID_ACTS_MAX", 3)
+    node = fed(group, "dave", [group.elements])
+    node.take([removal(group, "bob", *node.members.view.heads_of(named("bob").public.pid))])
+    for number in range(6):
+        act = group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=number.to_bytes(16, "big"), keep=False)
+        node.take([act])
+    assert node.members.void == 3
+    assert node.take([group.act("alice", Kind.ANNUL, {"act": bytes(32)})]).fresh != []
+
+
+def test_void_acts_are_forgotten_after_thirty_days_but_not_what_younger_ones_stand_on(group):
+    node = fed(group, "dave", [group.elements])
+    node.take([removal(group, "bob")])
+    first = group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=bytes(16), keep=False)
+    later = Moment(NOW.mono_ms, NOW.utc_ms + VOID_ACTS_S_MAX * 1000)
+    second = group.act(
+        "bob",
+        Kind.ANNUL,
+        {"act": bytes(32)},
+        chain=bytes(16),
+        seq=2,
+        prev=first.id,
+        hlc=hlc_at(NOW.utc_ms + 60_000),
+        keep=False,
+    )
+    node.take([first, second])
+    assert node.members.void == 3
+    node.expire(Moment(later.mono_ms, later.utc_ms + 30_000))
+    assert node.store.get(first.id) is not None
+    node.expire(Moment(later.mono_ms, later.utc_ms + 90_000))
+    assert node.store.get(first.id) is None
+    assert node.store.get(second.id) is None
+    node.reopened()
