@@ -27,10 +27,13 @@ from protocol.records.record import Header
 
 
 class Fresh:
-    """The new rows. A version may be here only whole: with all that this transaction says about it."""
+    """The new rows, and how many bytes they have. A version may be here only whole: with all that the
+    transaction says about it.
+    """
 
     def __init__(self) -> None:
         """Nothing yet."""
+        self.bytes = 0
         self.versions: dict[bytes, VersionRow] = {}
         self.by_record: dict[bytes, list[VersionRow]] = {}
         self.by_body: dict[bytes, list[VersionRow]] = {}
@@ -39,6 +42,7 @@ class Fresh:
 
     def add(self, row: VersionRow) -> None:
         """Hold back a version."""
+        self.bytes += len(row.raw)
         self.versions[row.id] = row
         self.by_record.setdefault(row.record_id, []).append(row)
         if row.names is not None:
@@ -46,6 +50,7 @@ class Fresh:
 
     def add_body(self, body_hash: bytes, number: int, data: bytes) -> None:
         """Hold back a body."""
+        self.bytes += len(data)
         self.bodies[body_hash] = number, data
         for row in self.by_body.get(body_hash, ()):
             row.body = number
@@ -67,6 +72,7 @@ class Fresh:
 
     def clear(self) -> None:
         """Forget all."""
+        self.bytes = 0
         for table in (self.versions, self.by_record, self.by_body, self.bodies, self.shown):
             table.clear()
 

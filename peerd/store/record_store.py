@@ -27,6 +27,7 @@ from peerd.store.record_rows import (
     tallies_in,
 )
 from peerd.store.settings import read_setting, write_setting
+from protocol.limits import STORE_HELD_BACK_BYTES_MAX
 from protocol.records.record import Header
 from protocol.records.record_set import State, Version, WantedBody
 
@@ -91,6 +92,8 @@ class RecordStore:
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         """See `RecordSet`."""
         self._database.check_writable()
+        if self._fresh.bytes > STORE_HELD_BACK_BYTES_MAX:
+            self._write_fresh()
         rows = self._of_record(header.record_id)
         assert all(row.id != header.id for row in rows), "a version is put once"
         self._tallies.arrival += 1

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from peerd.errors import StoreCorrupt, StoreError, StoreFull, StoreTooNew
-from peerd.store import group_store
+from peerd.store import group_store, record_store
 from peerd.store.database import Database, check_number
 from peerd.store.group_store import GroupStore
 from peerd.store.migrations import GROUP_SCHEMA
@@ -296,6 +296,23 @@ def test_file_from_before_there_were_records_takes_them(tmp_path):
     store.close()
     with pytest.raises(StoreTooNew, match="form 2; this one knows form 1"):
         Database(path, old)
+
+
+def test_transaction_that_holds_back_too_much_writes_on_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_store, "STORE_HELD_BACK_BYTES_MAX", 2_000)
+    store = GroupStore(tmp_path / "group.db")
+    store.begin()
+    for number in range(20):
+        header = version(number, number, body=bytes([number]) * 400)
+        store.put_version(header, KEPT, 0)
+        store.show(header)
+        store.put_body(header.body_hash, bytes([number]) * 400)
+        assert store._fresh.bytes < 2_000 + 2 * (len(header.raw) + 400)
+    assert store._database.rows("SELECT count(*) FROM versions") > [(10,)]
+    assert store.wanted_bodies(b"", ALL) == []
+    store.rollback()
+    assert records_of(store) == states_of_record_work()[0]
+    store.close()
 
 
 def test_many_new_records_are_written_whole(tmp_path):
