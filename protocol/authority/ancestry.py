@@ -9,12 +9,12 @@ stack", 1983).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
 
-Heads = dict[bytes, list["Node"]]
+FEW_HEADS = 4  # asked one by one; what more of them keep is written down
 
 
 class Node:
@@ -23,13 +23,16 @@ class Node:
     `target` is whom its `keep` speaks of: the key that a revocation removes, the subject of a GRANT, the
     author of anything else. `heads` are the acts of the target that `keep` names and that have arrived, by
     chain. `named` is what a GRANT adopts, or what an ANNUL takes back; `citing` lists the acts whose `cred`
-    this is. Of a GRANT, `standing` are the revocations that hit it, None while it is void, as it was `told`.
+    this is. `bit` stands for a removal among those of its target, and a GRANT's `excuses` are the bits of
+    those from which it is exempt. Of a GRANT, `standing` are the revocations that hit it, None while it is
+    void, as it was `told`.
     """
 
     __slots__ = (
         "admitted",
         "author",
         "back",
+        "bit",
         "chain",
         "citing",
         "cred",
@@ -68,10 +71,11 @@ class Node:
         self.until: int | None = None
         self.named: tuple[bytes, ...] = ()
         self.despite: tuple[bytes, ...] = ()
-        self.heads: Heads | None = None
+        self.heads: dict[bytes, Heads] | None = None
         self.citing: list[Node] | None = None
         self.effective: bool | None = None
-        self.excuses: dict[bytes, int] | None = None
+        self.bit = 0
+        self.excuses: int | None = None
         self.standing: tuple[bytes, ...] | None = None
         self.told = False
         if prev is None:
@@ -87,7 +91,10 @@ class Node:
             return False
         if self.heads is None:
             self.heads = {}
-        self.heads.setdefault(head.chain, []).append(head)
+        if head.chain in self.heads:
+            self.heads[head.chain].add(head)
+        else:
+            self.heads[head.chain] = Heads([head])
         return True
 
 
@@ -121,26 +128,73 @@ def meet(one: Node, other: Node) -> Node | None:
     return one
 
 
-def is_kept(act: Node, heads: Iterable[Node]) -> bool:
-    """Whether an act lies in the ancestry of one of these heads of its chain."""
-    return any(is_before(act, head) for head in heads)
+class Heads:
+    """Some acts of one chain, and with them their ancestry: what a cut keeps of the chain."""
+
+    __slots__ = ("_marked", "acts")
+
+    def __init__(self, acts: Sequence[Node] = ()) -> None:
+        """Begin with these."""
+        self.acts = list(acts)
+        self._marked: set[Node] | None = None
+
+    def add(self, head: Node) -> None:
+        """One more."""
+        self.acts.append(head)
+        self._marked = None
+
+    def keep(self, act: Node) -> bool:
+        """Whether an act lies in the ancestry of one of them."""
+        if len(self.acts) <= FEW_HEADS:
+            return any(is_before(act, head) for head in self.acts)
+        if self._marked is None:
+            self._marked = ancestry(self.acts)
+        return act in self._marked
+
+    def common(self, other: Heads) -> Heads:
+        """Heads whose ancestry is what both keep.
+
+        Of all places where one head meets the others, the deepest one has the rest before it, so there are
+        never more of them than here.
+        """
+        if len(self.acts) * len(other.acts) > FEW_HEADS**2:
+            return Heads(_first_marked(self.acts, ancestry(other.acts)))
+        kept: dict[Node, None] = {}
+        for head in self.acts:
+            places = [place for each in other.acts if (place := meet(head, each)) is not None]
+            if places:
+                kept[max(places, key=lambda place: place.seq)] = None
+        return Heads(list(kept))
 
 
-def heads_of(node: Node, chain: bytes) -> list[Node]:
+NO_HEADS = Heads()
+
+
+def ancestry(heads: Iterable[Node]) -> set[Node]:
+    """All acts that lie in the ancestry of some; for asking who is in it, in no order."""
+    marked: set[Node] = set()
+    for head in heads:
+        node: Node | None = head
+        while node is not None and node not in marked:
+            marked.add(node)
+            node = node.prev
+    return marked
+
+
+def _first_marked(heads: Iterable[Node], marked: set[Node]) -> list[Node]:
+    """The first marked act before each head; no act is passed twice."""
+    passed: set[Node] = set()
+    kept: dict[Node, None] = {}
+    for head in heads:
+        node: Node | None = head
+        while node is not None and node not in marked and node not in passed:
+            passed.add(node)
+            node = node.prev
+        if node is not None and node in marked:
+            kept[node] = None
+    return list(kept)
+
+
+def heads_of(node: Node, chain: bytes) -> Heads:
     """The heads that an act's `keep` names in a chain."""
-    return [] if node.heads is None else node.heads.get(chain, [])
-
-
-def common(one: Iterable[Node], other: Iterable[Node]) -> list[Node]:
-    """Heads of one chain whose ancestry is what both lists keep.
-
-    Of all places where one head meets the others, the deepest one has the rest before it, so the result is
-    never longer than `one`.
-    """
-    others = list(other)
-    kept = []
-    for head in one:
-        places = [place for each in others if (place := meet(head, each)) is not None]
-        if places:
-            kept.append(max(places, key=lambda place: place.seq))
-    return kept
+    return NO_HEADS if node.heads is None else node.heads.get(chain, NO_HEADS)

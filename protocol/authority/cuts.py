@@ -13,30 +13,27 @@ ascending order of levels. The rules, by their numbers in SPEC.md, "Evaluation":
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from protocol.authority.ancestry import Node, common, heads_of, is_kept
+from protocol.authority.ancestry import Heads, Node, heads_of
 from protocol.authority.bodies import Kind
 from protocol.authority.linked import Linked
 from protocol.limits import LEVEL_INVITING_MEMBER
-
-Excuses = Mapping[bytes, int]
-_NO_EXCUSES: dict[bytes, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A grant as revocations see it, admitted here or not; `end` is its last second.
 
-    `excuses` are the revocations from which it says to be exempt, each with the smallest level that says so.
+    `excuses` are the bits of the revocations from which it is exempt.
     """
 
     pid: bytes
     level: int
     author: bytes
     end: int
-    excuses: Excuses
+    excuses: int
 
 
 @dataclass(slots=True)
@@ -44,25 +41,26 @@ class Cuts:
     """The revocations that hit a grant, ascending by id, and what all of them together keep."""
 
     hits: tuple[Node, ...]
-    _kept: dict[bytes, list[Node]] = field(default_factory=dict)
+    ids: tuple[bytes, ...]
+    _kept: dict[bytes, Heads] = field(default_factory=dict)
 
     def keep(self, act: Node) -> bool:
         """Whether every hit leaves an act of the grant's subject standing."""
-        return not self.hits or is_kept(act, self._heads(act.chain))
+        return not self.hits or self._heads(act.chain).keep(act)
 
-    def _heads(self, chain: bytes) -> list[Node]:
+    def _heads(self, chain: bytes) -> Heads:
         heads = self._kept.get(chain)
         if heads is None:
             heads = heads_of(self.hits[0], chain)
             for hit in self.hits[1:]:
-                if not heads:
+                if not heads.acts:
                     break
-                heads = common(heads, heads_of(hit, chain))
+                heads = heads.common(heads_of(hit, chain))
             self._kept[chain] = heads
         return heads
 
 
-NO_CUTS = Cuts(())
+NO_CUTS = Cuts((), ())
 
 
 def reaches(removal: Node, claim: Claim) -> bool:
@@ -81,17 +79,24 @@ def is_exact(removal: Node) -> bool:
     return removal.until is not None or removal.level == LEVEL_INVITING_MEMBER
 
 
-def is_exempt(removal: Node, claim: Claim) -> bool:
-    """Whether a grant was made in spite of a revocation, by somebody who may overrule it (rule 7)."""
-    if removal.kind == Kind.REVOKE_KEY:
-        return False
-    level = claim.excuses.get(removal.id)
-    return level is not None and level <= removal.level
+def may_overrule(removal: Node, pid: bytes, level: int) -> bool:
+    """Whether a grant to `pid`, signed at `level`, may be made in spite of a revocation (rule 7)."""
+    return removal.kind != Kind.REVOKE_KEY and removal.target == pid and level <= removal.level
 
 
-def excuses_of(grant: Node, linked: Linked) -> dict[bytes, int]:
-    """The `despite` of a GRANT, and of those that it continues: step by step, for a line of renewals has no
-    bound.
+def own_excuses(pid: bytes, level: int, despite: Iterable[bytes], linked: Linked) -> int:
+    """The removals of a key that a grant to it names in `despite`, signed at a level that may."""
+    excuses = 0
+    for named in despite:
+        removal = linked.nodes.get(named)
+        if removal is not None and may_overrule(removal, pid, level):
+            excuses |= removal.bit
+    return excuses
+
+
+def excuses_of(grant: Node, linked: Linked) -> int:
+    """Those of a GRANT, and of the effective ones that it continues: step by step, for a line of renewals has
+    no bound.
     """
     line, node = [], grant
     while node.excuses is None:
@@ -100,20 +105,11 @@ def excuses_of(grant: Node, linked: Linked) -> dict[bytes, int]:
         if before is None or not before.effective:
             break
         node = before
-    above = node.excuses or _NO_EXCUSES
+    above = node.excuses or 0
     for node in reversed(line):
-        above = node.excuses = with_own(above, node.despite, node.level)
+        above |= own_excuses(node.target, node.level, node.despite, linked)
+        node.excuses = above
     return above
-
-
-def with_own(above: dict[bytes, int], despite: Sequence[bytes], level: int) -> dict[bytes, int]:
-    """Excuses, with those that a GRANT signed at `level` adds to the ones of the grant that it continues."""
-    if not despite:
-        return above
-    merged = dict(above)
-    for named in despite:
-        merged[named] = min(level, merged.get(named, level))
-    return merged
 
 
 def claim_of(grant: Node, linked: Linked) -> Claim:
@@ -161,10 +157,11 @@ class CutsByKey:
         if ready is None:
             ready = self._ready[claim.pid] = _Ready(any(is_exact(one) for one in removals if one.effective))
         whose = (claim.author, claim.end) if ready.exact else ()
-        key = (claim.level, whose, tuple(sorted(claim.excuses.items())), resigning)
+        key = (claim.level, whose, claim.excuses, resigning)
         cuts = ready.cuts.get(key)
         if cuts is None:
-            cuts = ready.cuts[key] = Cuts(_hits(removals, claim, resigning))
+            hits = _hits(removals, claim, resigning)
+            cuts = ready.cuts[key] = Cuts(hits, tuple(hit.id for hit in hits))
         return cuts
 
 
@@ -174,7 +171,7 @@ def _hits(removals: Iterable[Node], claim: Claim, resigning: bool) -> tuple[Node
         for one in removals
         if one.effective
         and reaches(one, claim)
-        and not is_exempt(one, claim)
+        and not claim.excuses & one.bit
         and not (resigning and one.kind == Kind.RESIGN and one.level == claim.level)
     ]
     return tuple(sorted(found, key=lambda one: one.id))

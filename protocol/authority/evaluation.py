@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
-from protocol.authority.ancestry import Node, heads_of, is_kept
+from protocol.authority.ancestry import Node, heads_of
 from protocol.authority.bodies import Kind
 from protocol.authority.cuts import CutsByKey, claim_of, excuses_of, reaches
 from protocol.authority.grants import Grant
-from protocol.authority.linked import Linked, may_adopt, may_continue
+from protocol.authority.linked import Linked, may_adopt
 from protocol.authority.rotation import RootLine
 from protocol.limits import LEVEL_ROOT
 from protocol.peer_time import hlc_s
@@ -105,14 +105,16 @@ class Evaluation:
             due.others[node] = None
 
     def _look_under(self, grant: Node, removal: Node | None = None) -> None:
-        """The acts that cite a grant, or one that it adopts; after a RESIGN not the others of its level,
-        which ignore it and have been decided.
+        """The acts that cite a grant, or one that it adopts and are kept by it. New ones are to be decided
+        anyway.
         """
-        for one in (grant, *self.linked.adopted(grant)) if grant.named else (grant,):
-            for node in one.citing or ():
-                if node.effective is None:
-                    continue  # new, and so to be decided anyway
-                if removal is None or node.level > removal.level or node.kind != _RESIGN:
+        for node in grant.citing or ():
+            if node.effective is not None and may_change(node, removal):
+                self._look_at(node)
+        for adopted in self.linked.adopted(grant):
+            for node in adopted.citing or ():
+                known = node.effective is not None and may_change(node, removal)
+                if known and heads_of(grant, node.chain).keep(node):
                     self._look_at(node)
 
     def _keeps_more(self, namer: Node) -> None:
@@ -138,15 +140,10 @@ class Evaluation:
         """What a GRANT is exempt from has passed to those that continue it, or no longer does."""
         if grant.id not in self.linked.renewers or not excuses_of(grant, self.linked):
             return
-        waiting = [grant]
-        while waiting:
-            before = waiting.pop()
-            for one in self.linked.renewers.get(before.id, ()):
-                if may_continue(one.grant, before.grant):
-                    one.excuses = None
-                    self._touched[one] = None
-                    self._look_under(one)
-                    waiting.append(one)
+        for one in self.linked.continuing(grant):
+            one.excuses = None
+            self._touched[one] = None
+            self._look_under(one)
 
     def _follow_rotations(self) -> None:
         """Rule 2, for the rotations; what is signed under them waits for its turn."""
@@ -198,7 +195,7 @@ class Evaluation:
             return True
         return any(
             may_adopt(one.grant, cred.grant)
-            and is_kept(act, heads_of(one, act.chain))
+            and heads_of(one, act.chain).keep(act)
             and fits_window(act, one)
             and self._is_usable(one, act)
             for one in self.linked.adopters.get(cred.id, ())
@@ -218,7 +215,7 @@ class Evaluation:
         """The ids of the revocations that hit a grant; None while it is void."""
         if not grant.effective:
             return None
-        return tuple(hit.id for hit in self.cuts.on_grant(grant).hits)
+        return self.cuts.on_grant(grant).ids
 
     def _tell(self) -> None:
         """Bring the live grants up to date, and note which of those told before have changed."""
@@ -247,6 +244,13 @@ class Evaluation:
             mine[node.id] = node.grant
         elif mine is not None and mine.pop(node.id, None) is not None and not mine:
             del self.live[node.target]
+
+
+def may_change(act: Node, removal: Node | None) -> bool:
+    """Whether a removal, or another change above, bears on an act: of their own level RESIGNs ignore each
+    other, and have been decided.
+    """
+    return removal is None or act.level > removal.level or act.kind != _RESIGN
 
 
 def is_annulled(act: Node, annul: Node) -> bool:

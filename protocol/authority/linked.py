@@ -42,6 +42,7 @@ class Linked:
     removals: dict[bytes, list[Node]] = field(default_factory=dict)
     rotations: list[Node] = field(default_factory=list)
     _heads_awaited: dict[bytes, list[Node]] = field(default_factory=dict)
+    _excuses_awaited: dict[bytes, list[Node]] = field(default_factory=dict)
 
     def add(self, act: Act, admitted: Admitted) -> tuple[Node, list[Node]]:
         """Tie in an act that is not there yet. Returned with it: the acts whose `keep` names it and says
@@ -67,10 +68,10 @@ class Linked:
             self._read_grant(node, body)
         elif isinstance(body, RevokeBody):
             node.target, node.until = _pid_of(body.key), body.until
-            self.removals.setdefault(node.target, []).append(node)
+            self._add_removal(node)
             self._tie_heads(node, body.keep)
         elif isinstance(body, ResignBody):
-            self.removals.setdefault(node.target, []).append(node)
+            self._add_removal(node)
             self._tie_heads(node, body.keep)
             node.add_head(node)
         elif isinstance(body, AnnulBody):
@@ -80,6 +81,14 @@ class Linked:
             self.rotations.append(node)
             self._tie_heads(node, body.keep)
 
+    def _add_removal(self, node: Node) -> None:
+        others = self.removals.setdefault(node.target, [])
+        node.bit = 1 << len(others)
+        others.append(node)
+        for grant in self._excuses_awaited.pop(node.id, ()):
+            for one in (grant, *self.continuing(grant)):
+                one.excuses = None
+
     def _read_grant(self, node: Node, body: GrantBody) -> None:
         assert node.grant is not None
         node.target = node.grant.pid
@@ -88,6 +97,9 @@ class Linked:
             self.renewers.setdefault(body.renews, []).append(node)
         if body.despite:
             node.despite = split_ids(body.despite)
+            for named in node.despite:
+                if named not in self.nodes:
+                    self._excuses_awaited.setdefault(named, []).append(node)
         if body.adopts:
             node.named = tuple(dict.fromkeys(split_ids(body.adopts)))
             for adopted in node.named:
@@ -117,6 +129,16 @@ class Linked:
             return None
         before = self.nodes.get(grant.grant.renews)
         return before if before is not None and may_continue(grant.grant, before.grant) else None
+
+    def continuing(self, grant: Node) -> list[Node]:
+        """The GRANTs that continue one, directly or not."""
+        found, at = [grant], 0
+        while at < len(found):
+            before = found[at]
+            at += 1
+            renewals = self.renewers.get(before.id, ())
+            found += [one for one in renewals if may_continue(one.grant, before.grant)]
+        return found[1:]
 
 
 def may_adopt(adopter: Grant | None, grant: Grant | None) -> bool:

@@ -27,7 +27,7 @@ class Protected:
             if act.id not in nodes or act.heads is not None:
                 waiting.append(act)
                 if act.heads is not None:
-                    waiting += (head for heads in act.heads.values() for head in heads)
+                    waiting += (head for heads in act.heads.values() for head in heads.acts)
         while waiting:
             act = waiting.pop()
             if act.id not in nodes:

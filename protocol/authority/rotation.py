@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from protocol.authority.ancestry import Node, heads_of, is_before, is_kept
+from protocol.authority.ancestry import Node, heads_of, is_before
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class RootLine:
 def _is_kept_by(rotation: Node, act: Node) -> bool:
     if rotation.prev is not None and is_before(act, rotation.prev):
         return True
-    return is_kept(act, heads_of(rotation, act.chain))
+    return heads_of(rotation, act.chain).keep(act)
 
 
 def is_cosigned(rotation: Node) -> bool:

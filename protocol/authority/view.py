@@ -20,7 +20,7 @@ from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
 from protocol.authority.ancestry import Node
 from protocol.authority.bodies import InviteBody, PropertiesBody, ResignBody, RevokeBody
-from protocol.authority.cuts import Claim, excuses_of, with_own
+from protocol.authority.cuts import Claim, excuses_of, own_excuses
 from protocol.authority.evaluation import Evaluation
 from protocol.authority.grants import Grant
 from protocol.authority.linked import may_adopt, may_continue
@@ -160,19 +160,20 @@ class View:
         node = self._decided.linked.nodes.get(grant_id)
         if node is None or node.grant is None:
             return ()
-        return tuple(hit.id for hit in self._evaluation.cuts.on_grant(node).hits)
+        return self._evaluation.cuts.on_grant(node).ids
 
     def hits_on(self, grant: Grant, despite: Sequence[bytes]) -> tuple[bytes, ...]:
         """The same for a grant that somebody shows and that need not have arrived here; `despite` is what
         its body says.
         """
         evaluation = self._decided
-        excuses = with_own({}, despite, grant.author_level)
-        before = None if grant.renews is None else evaluation.linked.nodes.get(grant.renews)
+        linked = evaluation.linked
+        excuses = own_excuses(grant.pid, grant.author_level, despite, linked)
+        before = None if grant.renews is None else linked.nodes.get(grant.renews)
         if before is not None and before.effective and may_continue(grant, before.grant):
-            excuses = with_own(excuses_of(before, evaluation.linked), despite, grant.author_level)
+            excuses |= excuses_of(before, linked)
         claim = Claim(grant.pid, grant.level, grant.author, grant.window.end, excuses)
-        return tuple(hit.id for hit in evaluation.cuts.on(claim).hits)
+        return evaluation.cuts.on(claim).ids
 
     def removals_of(self, pid: bytes) -> tuple[bytes, ...]:
         """The effective revocations of a key and its RESIGNs, ascending: what a grant that brings it back

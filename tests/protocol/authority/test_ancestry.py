@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from protocol.authority.ancestry import Node, at_seq, common, heads_of, is_before, is_kept, meet
+from protocol.authority.ancestry import FEW_HEADS, Heads, Node, ancestry, at_seq, heads_of, is_before, meet
 from protocol.authority.bodies import Kind, ResignBody
 from tests.support.act_sets import GID, genesis
 from tests.support.act_stories import Story
@@ -65,14 +65,27 @@ def test_acts_of_different_beginnings_never_meet():
     assert not is_before(one, other)
 
 
-def test_what_two_lists_keep_is_what_each_of_them_keeps(tree):
+@pytest.mark.parametrize("most", [4, 20])
+def test_what_two_cuts_keep_is_what_each_of_them_keeps(tree, most):
     rng = Random(len(tree))
     for _ in range(200):
-        one, other = rng.sample(tree, rng.randrange(4)), rng.sample(tree, rng.randrange(4))
-        both = common(one, other)
-        assert len(both) <= len(one)
+        one, other = (Heads(rng.sample(tree, rng.randrange(most))) for _ in range(2))
+        both = one.common(other)
+        assert len(both.acts) <= len(one.acts)
         for act in tree:
-            assert is_kept(act, both) == (is_kept(act, one) and is_kept(act, other))
+            assert both.keep(act) == (one.keep(act) and other.keep(act))
+
+
+def test_few_heads_and_many_keep_their_ancestry(tree):
+    rng = Random(len(tree))
+    for count in (0, 1, FEW_HEADS, FEW_HEADS + 1, 20):
+        acts = rng.sample(tree, count)
+        heads = Heads(acts)
+        kept = [act for act in tree if any(is_before(act, head) for head in acts)]
+        assert [act for act in tree if heads.keep(act)] == kept
+        assert ancestry(acts) == set(kept)
+        heads.add(tree[-1])
+        assert all(heads.keep(act) for act in walk(tree[-1]))
 
 
 def test_far_links_make_long_walks_short():
@@ -93,10 +106,10 @@ def test_head_counts_only_if_it_is_the_targets():
     story.grant("ben", "cat")
     cut = story.revoke("root", "ann", keep=["ann", "ben", "root"])
     node = story.view._nodes[cut.id]
-    assert [head.id for head in heads_of(node, ben.place.chain)] == [ben.id]
+    assert [head.id for head in heads_of(node, ben.place.chain).acts] == [ben.id]
     assert node.heads is not None
     assert list(node.heads) == [ben.place.chain]
-    assert heads_of(node, bytes(16)) == []
+    assert heads_of(node, bytes(16)).acts == []
 
 
 def test_genesis_stands_alone():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.authority.cuts import Claim, is_exempt, reaches
+from protocol.authority.cuts import Claim, may_overrule, reaches
 from tests.support.act_sets import START_S
 from tests.support.act_stories import Story
 from tests.support.keys import named
@@ -244,8 +244,19 @@ def test_two_resignations_ignore_each_other_and_bind_the_rest(story):
 
 def test_level_of_an_excuse_may_equal_the_revocations(story):
     cut = story.view._nodes[story.revoke("ann", "cat").id]
-    for level, exempt in ((0, True), (1, True), (2, False)):
-        claim = Claim(cut.target, 3, b"", 0, {cut.id: level})
-        assert is_exempt(cut, claim) is exempt
-        assert reaches(cut, claim)
-    assert not reaches(cut, Claim(cut.target, 1, b"", 0, {}))
+    assert [may_overrule(cut, cut.target, level) for level in (0, 1, 2)] == [True, True, False]
+    assert not may_overrule(cut, named("ben").public.pid, 0)
+    for_ever = story.view._nodes[story.revoke("ann", "cat", for_ever=True).id]
+    assert not may_overrule(for_ever, cut.target, 0)
+    assert [reaches(cut, Claim(cut.target, level, b"", 0, 0)) for level in (1, 2, 255)] == [False, True, True]
+
+
+def test_excuse_may_come_before_the_revocation_that_it_names(story):
+    cut = story.revoke("ann", "cat", chain=5)
+    back = story.grant("ann", "cat", despite=[cut])
+    renewed = story.grant("ben", "cat", renews=back)
+    view = story.without(cut)
+    assert [view.hits_of(one.id) for one in (back, renewed)] == [(), ()]
+    view.add(cut, story.admitted(cut))
+    assert [view.hits_of(one.id) for one in (back, renewed)] == [(), ()]
+    assert view.hits_of(story.pairs[3][0].id) == (cut.id,)

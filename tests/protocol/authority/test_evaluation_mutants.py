@@ -31,7 +31,16 @@ SECONDS_MAX = 60.0
 LAWS = (as_the_text_says, i1_in_any_order, changes_are_told)
 
 # The rules themselves; all the rest is caught by the long test.
-RULES = ("reaches", "is_exempt", "is_annulled", "is_before", "is_cosigned", "may_adopt", "Cuts.keep")
+RULES = (
+    "reaches",
+    "may_overrule",
+    "is_annulled",
+    "is_before",
+    "is_cosigned",
+    "may_change",
+    "Cuts.keep",
+    "Heads.keep",
+)
 # Of the view what the laws look at.
 OF_THE_VIEW = ("View.data_hits", "View._protection", "View.is_live", "View.is_effective")
 

@@ -31,7 +31,7 @@ def test_head_is_tied_when_the_later_of_the_two_arrives():
         linked = linked_by(story, late=late)
         heads = linked.nodes[cut.id].heads
         assert heads is not None
-        assert [node.id for node in heads[head.place.chain]] == [head.id] == list(heads_in(cut))
+        assert [node.id for node in heads[head.place.chain].acts] == [head.id] == list(heads_in(cut))
 
 
 def test_who_waited_for_a_head_is_named_when_it_arrives():
@@ -100,3 +100,15 @@ def test_revocation_of_what_is_no_key_is_of_nobody():
     story.act("root", 131, body)
     assert story.is_member("ann") is False
     assert list(linked_by(story).removals) == [named("ann").public.pid, b""]
+
+
+def test_line_of_renewals_is_followed_both_ways():
+    story = Story()
+    story.grant("root", "ann", 1)
+    line = [story.grant("ann", "ben")]
+    for _ in range(3):
+        line.append(story.grant("ann", "ben", renews=line[-1]))
+    other = story.grant("ann", "cat", renews=line[0])
+    linked = linked_by(story)
+    assert [node.id for node in linked.continuing(linked.nodes[line[1].id])] == [line[2].id, line[3].id]
+    assert linked.continuing(linked.nodes[other.id]) == []
