@@ -20,6 +20,8 @@ from peerd.store import database
 from peerd.store.daemon_store import CatalogueEntry, DaemonStore, GroupState
 from peerd.store.group_store import GroupStore
 from tests.contract.act_set import WORK, state_of, states_of_work
+from tests.contract.record_model import records_of
+from tests.contract.record_set import RECORD_WORK, states_of_record_work
 from tests.peerd.store.disks import Disk, after_power_cut, disk, lay_out
 
 ENTRY = CatalogueEntry(
@@ -113,6 +115,26 @@ def test_log_left_by_a_crash_is_moved_and_synced_before_anything_is_added(tmp_pa
         assert ("write", "group.db-wal") not in kinds[:moved]
         assert (crashed / "group.db-wal").stat().st_size == 0
         assert state_of(store) == states_of_work()[1]
+        store.close()
+
+
+def test_records_survive_a_power_cut_as_soon_as_they_are_committed(tmp_path):
+    states = states_of_record_work()
+    with disk() as disk_:
+        store = GroupStore(tmp_path / "group.db", vfs=disk_.name)
+        for number, (piece, state) in enumerate(zip(RECORD_WORK, states[1:], strict=True)):
+            store.begin()
+            piece(store)
+            uncommitted = after_power_cut(disk_.journal, None)
+            store.commit()
+            for when, files, expected in (
+                ("before", uncommitted, states[number]),
+                ("after", after_power_cut(disk_.journal, None), state),
+            ):
+                lay_out(files, tmp_path / f"{when}-{number}")
+                again = GroupStore(tmp_path / f"{when}-{number}" / "group.db")
+                assert records_of(again) == expected
+                again.close()
         store.close()
 
 
