@@ -21,7 +21,7 @@ from protocol.authority.acts import Act
 from protocol.authority.admission import Admitted
 from protocol.authority.ancestry import Node, heads_of
 from protocol.authority.bodies import Kind
-from protocol.authority.cuts import CutsByKey, claim_of, excuses_of, reaches
+from protocol.authority.cuts import CutsByKey, claim_of, excuses_of, is_exact, reaches
 from protocol.authority.grants import Grant
 from protocol.authority.linked import Linked, may_adopt
 from protocol.authority.rotation import RootLine
@@ -62,6 +62,7 @@ class Evaluation:
         self._rotated = False
         self._touched: dict[Node, None] = {}
         self._taken_back = False
+        self._cut_now: dict[tuple[bytes, int], None] = {}
 
     def add(self, act: Act, admitted: Admitted) -> Node:
         """Take in an act that is not there yet; it is decided when the next question comes."""
@@ -86,6 +87,7 @@ class Evaluation:
         while self._due:
             level = min(self._due)
             due = self._due[level]
+            self._cut_now.clear()
             for node in due.resigns:
                 self._decide(node)
             for node in due.others:
@@ -131,6 +133,10 @@ class Evaluation:
     def _cut(self, removal: Node) -> None:
         """A removal hits something else, or leaves something else standing, than before."""
         self.cuts.forget(removal.target)
+        if removal.kind != _RESIGN and not is_exact(removal):
+            if (removal.target, removal.level) in self._cut_now:
+                return  # what the other one hits waits already
+            self._cut_now[removal.target, removal.level] = None
         for grant in self.linked.grants_to.get(removal.target, ()):
             if reaches(removal, claim_of(grant, self.linked)):
                 self._touched[grant] = None

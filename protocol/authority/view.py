@@ -25,6 +25,7 @@ from protocol.authority.evaluation import Evaluation
 from protocol.authority.grants import Grant
 from protocol.authority.linked import may_adopt, may_continue
 from protocol.authority.protected import Protected
+from protocol.authority.reasons import Reason, why_void
 from protocol.authority.root import Root
 from protocol.limits import CHANGED_GRANTS_MAX, LEVEL_ROOT
 
@@ -155,6 +156,11 @@ class View:
         node = self._decided.linked.nodes.get(act_id)
         return node is not None and bool(node.effective) and (node.grant is None or node.standing == ())
 
+    def why_void(self, act_id: bytes) -> Reason | None:
+        """Why an admitted act is not effective; None when it is, or is not here."""
+        node = self._decided.linked.nodes.get(act_id)
+        return None if node is None else why_void(self._evaluation, node)
+
     def hits_of(self, grant_id: bytes) -> tuple[bytes, ...]:
         """The effective revocations that hit a grant, ascending; void grants are hit like others."""
         node = self._decided.linked.nodes.get(grant_id)
@@ -252,6 +258,15 @@ class View:
     def rotations(self) -> tuple[bytes, ...]:
         """The ids of the effective rotations, genesis first."""
         return tuple(node.id for node in self._decided.root.versions)
+
+    @property
+    def rival_rotations(self) -> tuple[bytes, ...]:
+        """Rotations out of an effective version that lost to another, ascending: somebody else holds its
+        recovery keys.
+        """
+        evaluation = self._decided
+        lost = (one for one in evaluation.linked.rotations if not one.effective)
+        return tuple(sorted(one.id for one in lost if one.cred is not None and one.cred.effective))
 
     @property
     def properties(self) -> PropertiesBody:

@@ -23,7 +23,7 @@ from protocol.authority.grants import Grant
 from protocol.authority.view import View
 from protocol.ids import split_ids
 from protocol.limits import LEVEL_ADMIN_MAX, LEVEL_ROOT
-from tests.support.act_oracle import Outcome, outcome_of, told_outcome
+from tests.support.act_oracle import Outcome, outcome_of, records, told_outcome
 from tests.support.act_sets import (
     GID,
     KEYS,
@@ -85,6 +85,13 @@ def as_the_text_says(rng: Random, pairs: list[Pair]) -> bool:
     assert told_outcome(view, pairs) == expected
     live = {grant.act_id for pid in view.subjects() for grant in view.live_grants(pid)}
     assert live == expected.live == {act_id for act_id in expected.hits if view.is_live(act_id)}
+    for act_id, hits in records(expected, pairs).items():
+        told_hits = view.data_hits(act_id)
+        assert (None if told_hits is None else tuple(hit.act_id for hit in told_hits)) == hits
+    for act, admitted in pairs:
+        if admitted.grant is None:
+            assert view.data_hits(act.id) is None
+            assert view.is_live(act.id) == (act.id in expected.effective)
     return True
 
 

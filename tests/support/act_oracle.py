@@ -33,6 +33,22 @@ class Outcome:
         return {one for one, hits in self.hits.items() if not hits and one in self.effective}
 
 
+def records(outcome: Outcome, pairs: Iterable[Pair]) -> dict[bytes, tuple[bytes, ...] | None]:
+    """The revocations that records under each grant have to pass, None for a grant that gives nothing."""
+    acts = {act.id: (act, admitted.grant) for act, admitted in pairs if admitted.grant is not None}
+    found: dict[bytes, tuple[bytes, ...] | None] = {}
+    for act_id, (_, grant) in acts.items():
+        able = [
+            (len(outcome.hits[one]), one != act_id, one)
+            for one, (act, other) in acts.items()
+            if one in outcome.effective
+            and (other.pid, other.level) == (grant.pid, grant.level)
+            and (one == act_id or act_id in split_ids(getattr(act.body, "adopts", b"")))
+        ]
+        found[act_id] = outcome.hits[min(able)[2]] if able else None
+    return found
+
+
 class Oracle:
     """One set, and what has been decided of it so far."""
 

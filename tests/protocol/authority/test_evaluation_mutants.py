@@ -55,6 +55,7 @@ def told_by_hand() -> None:
     test_linked.test_adoption_is_of_the_same_key_at_the_same_level_and_renewal_of_no_smaller_level()
     test_linked.test_revocation_of_what_is_no_key_is_of_nobody()
     test_evaluation.test_what_a_renewed_line_signs_goes_and_returns_with_its_excuse()
+    test_evaluation.test_questions_about_what_is_not_there()
     test_evaluation.test_adopted_grants_lie_inside_the_window_that_adopts()
     test_rotation.test_less_than_the_threshold_is_no_cosigning()
     test_rotation.test_of_two_the_cosigned_one_counts()
