@@ -269,13 +269,16 @@ class RecordSetContract:
             writing.put_version(header, KEPT, 0)
             if header is not hidden:
                 writing.show(header)
-        wanted = [WantedBody(shown.body_hash, liar.size), WantedBody(other.body_hash, other.size)]
+        wanted = [
+            WantedBody(body_hash_of(BODIES[1]), liar.size),
+            WantedBody(body_hash_of(BODIES[2]), other.size),
+        ]
         wanted.sort(key=lambda one: one.body_hash)
         assert writing.wanted_bodies(b"", ALL) == wanted
         assert writing.wanted_bodies(b"", 1) == wanted[:1]
         assert writing.wanted_bodies(wanted[0].body_hash, ALL) == wanted[1:]
         writing.release_body(other.id)
-        writing.put_body(shown.body_hash, BODIES[1])
+        writing.put_body(body_hash_of(BODIES[1]), BODIES[1])
         assert writing.wanted_bodies(b"", ALL) == []
 
     # --- quotas

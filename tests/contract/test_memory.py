@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from protocol.authority import memory
 from protocol.authority.memory import MemoryActSet
 from protocol.records.memory import MemoryStore
+from protocol.records.record import body_hash_of
 from tests.contract import act_set, record_histories
 from tests.contract.act_set import ActStoreContract, id_of, put, raw_of
 from tests.contract.record_model import ASIDE, KEPT, QUESTIONS, version
@@ -91,7 +92,7 @@ class TestMemoryStoreOfRecords(RecordSetContract):
         header = version(1, body=b"x")
         store.begin()
         store.put_version(header, KEPT, 0)
-        store.put_body(header.body_hash, b"x")
+        store.put_body(body_hash_of(b"x"), b"x")
         store.show(header)
         store.hide(header.record_id)
         store.release_body(header.id)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import apsw
 import pytest
@@ -18,6 +18,7 @@ from peerd.store.database import Database, check_number
 from peerd.store.group_store import GroupStore
 from peerd.store.migrations import GROUP_SCHEMA
 from protocol.limits import EVENTS_PAGE_MAX
+from protocol.records.record import body_hash_of
 from tests.contract import record_histories
 from tests.contract.act_set import (
     ActStoreContract,
@@ -303,10 +304,11 @@ def test_transaction_that_holds_back_too_much_writes_on_the_way(tmp_path, monkey
     store = GroupStore(tmp_path / "group.db")
     store.begin()
     for number in range(20):
-        header = version(number, number, body=bytes([number]) * 400)
+        body = bytes([number]) * 400
+        header = version(number, number, body=body)
         store.put_version(header, KEPT, 0)
         store.show(header)
-        store.put_body(header.body_hash, bytes([number]) * 400)
+        store.put_body(body_hash_of(body), body)
         assert store._fresh.bytes < 2_000 + 2 * (len(header.raw) + 400)
     assert store._database.rows("SELECT count(*) FROM versions") > [(10,)]
     assert store.wanted_bodies(b"", ALL) == []
@@ -316,21 +318,22 @@ def test_transaction_that_holds_back_too_much_writes_on_the_way(tmp_path, monkey
 
 
 def test_many_new_records_are_written_whole(tmp_path):
-    headers = [version(number, number, durable=number % 2 == 0, body=b"%d" % number) for number in range(300)]
+    bodies = [b"%d" % number for number in range(300)]
+    headers = [version(n, n, durable=n % 2 == 0, body=body) for n, body in enumerate(bodies)]
     store = GroupStore(tmp_path / "group.db")
     for start in range(0, 300, 100):
         store.begin()
-        for header in headers[start : start + 100]:
-            store.put_version(header, KEPT, 0)
-            store.put_body(header.body_hash, b"%d" % (header.hlc_s - headers[0].hlc_s))
-            store.show(header)
+        for number in range(start, start + 100):
+            store.put_version(headers[number], KEPT, 0)
+            store.put_body(body_hash_of(bodies[number]), bodies[number])
+            store.show(headers[number])
         store.commit()
     store.close()
     store = GroupStore(tmp_path / "group.db")
     assert [number for number, _ in store.arrived_after(0, ALL)] == list(range(1, 301))
     assert {found for _, found, _ in store.load_versions()} == {header.id for header in headers}
     assert [store.header(header.id) for header in headers] == [header.raw for header in headers]
-    assert [store.body(header.body_hash) for header in headers] == [b"%d" % number for number in range(300)]
+    assert [store.body(body_hash_of(body)) for body in bodies] == bodies
     assert [store.shown(header.record_id) for header in headers] == [header.id for header in headers]
     assert store.ids_of(creator_of("alice")) == 300
     store.close()
@@ -339,8 +342,13 @@ def test_many_new_records_are_written_whole(tmp_path):
 def test_every_statement_about_records_begins_at_an_index(tmp_path):
     store = GroupStore(tmp_path / "group.db")
     writer = store._database._writer
-    said: dict[str, object] = {}
-    writer.exec_trace = lambda cursor, sql, bindings: said.setdefault(sql, bindings) is bindings or True
+    said: dict[str, Any] = {}
+
+    def listen(cursor, sql, bindings):
+        said[sql] = bindings
+        return True
+
+    writer.exec_trace = listen
     for piece in RECORD_WORK:
         store.begin()
         piece(store)
