@@ -65,40 +65,46 @@ class Keeping:
 
     # --- one version comes ---------------------------------------------------------------------------------
 
-    def keep(self, header: Header, stands: Stands, terms: Terms, store: RecordSet) -> list[Change]:
-        """Take in a valid version that is not kept yet; `stands` says which versions of a record count."""
+    def keep(
+        self, header: Header, stands: Stands, terms: Terms, store: RecordSet
+    ) -> tuple[bool, list[Change]]:
+        """Take in a valid version that is not kept yet; whether it is kept now, and what readers see by it.
+        `stands` says which versions of a record count.
+        """
         versions = store.versions(header.record_id)
         if not versions:
             return self._keep_first(header, terms, store)
         before = [one for one in versions if one.state is State.KEPT]
         known = any(one.id == header.id for one in versions)
-        if not before:
-            # The record comes back, and not only with the version that comes.
-            if not known:
-                store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
-            return self.settle(header.record_id, stands, terms, store)
         mine = _version(header)
         after = kept([*before, mine], header.creator)
-        if mine not in after:
+        if not before or mine not in after:
             if not known:
                 store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
-            return []
+            if before:
+                return False, []
+            # The record comes back, and not only with the version that comes.
+            changes = self.settle(header.record_id, stands, terms, store)
+            return self._ids.holds(header.hlc_s, header.id, header.durable), changes
         if known:
             store.set_state(header.id, State.KEPT, terms.at_ms)
         else:
             store.put_version(header, State.KEPT, terms.at_ms)
         self._ids.add(header.hlc_s, header.id, header.durable)
         self._set_aside((one for one in before if one not in after), terms, store)
-        return self._show(header, store.shown(header.record_id), terms, store) if after[0] is mine else []
+        if after[0] is not mine:
+            return True, []
+        return True, self._show(header, store.shown(header.record_id), terms, store)
 
-    def _keep_first(self, header: Header, terms: Terms, store: RecordSet) -> list[Change]:
+    def _keep_first(self, header: Header, terms: Terms, store: RecordSet) -> tuple[bool, list[Change]]:
+        """The same for a record of which nothing is here."""
         changes: list[Change] = []
         room = self._make_room(header.record_id, header.creator, changes, terms, store)
         store.put_version(header, State.KEPT if room else State.ASIDE, aside_at(header.hlc, terms))
         if room:
             self._ids.add(header.hlc_s, header.id, header.durable)
             changes += self._show(header, None, terms, store)
-        return changes
+        return room, changes
 
     def _make_room(
         self, record_id: bytes, creator: bytes, changes: list[Change], terms: Terms, store: RecordSet

@@ -84,6 +84,17 @@ class RecordIntake:
     late: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What decides on the versions of one call, worked out once for all of them."""
+
+    terms: Terms
+    latest_ms: int  # beyond this time a version is dated ahead
+    stands: Stands
+    store: Store
+    intake: RecordIntake
+
+
 class Records:
     """The records of one group, as this node sees them."""
 
@@ -150,37 +161,38 @@ class Records:
     def take(self, items: Iterable[RecordItem], now: Moment, store: Store) -> RecordIntake:
         """Judge verified versions and keep what counts."""
         intake = RecordIntake()
-        terms = self._terms(now)
+        batch = _Batch(self._terms(now), self._latest_ms(now), self._stands_at(now, store), store, intake)
         for item in items:
             if self.holds(item.header):
-                self._keep_body(item, terms, store, intake)
+                self._keep_body(item, batch, known=True)
             elif item.header.id not in self._waiting:
-                self._take_one(item, terms, now, store, intake)
+                self._take_one(item, now, batch)
         self._keeping.bound_aside(store)
         self._save(store)
         return intake
 
-    def _take_one(
-        self, item: RecordItem, terms: Terms, now: Moment, store: Store, intake: RecordIntake
-    ) -> None:
-        header, verdict = item.header, self._judge(item.header, store)
+    def _take_one(self, item: RecordItem, now: Moment, batch: _Batch) -> None:
+        header, verdict, intake = item.header, self._judge(item.header, batch.store), batch.intake
         if isinstance(verdict, Deferred):
             self._waiting.hold(item, verdict.missing, now)
             intake.wanted += [i for i in verdict.missing if i not in intake.wanted]
         elif isinstance(verdict, Invalid):
             intake.refused = intake.refused or verdict.reason
             intake.refusals += 1
-        elif is_ahead(header.hlc, self._latest_ms(now)):
+        elif is_ahead(header.hlc, batch.latest_ms):
             self._waiting.quarantine(item)
-        elif too_old(header, terms.certain_s):
+        elif too_old(header, batch.terms.certain_s):
             intake.late += 1
         else:
+            known = False
             if isinstance(verdict, Valid):
-                intake.changes += self._keeping.keep(header, self._stands_at(now, store), terms, store)
-                intake.fresh += [item] if self.holds(header) else []
-            elif store.version(header.id) is None:
-                store.put_version(header, State.ASIDE, aside_at(header.hlc, terms))
-            self._keep_body(item, terms, store, intake)
+                kept, changes = self._keeping.keep(header, batch.stands, batch.terms, batch.store)
+                intake.changes += changes
+                if kept:
+                    intake.fresh.append(item)
+            elif not (known := batch.store.version(header.id) is not None):
+                batch.store.put_version(header, State.ASIDE, aside_at(header.hlc, batch.terms))
+            self._keep_body(item, batch, known=known)
 
     def _judge(self, header: Header, store: Store) -> Verdict:
         """The verdict of the rules; a grant whose versions wait for a manifest is remembered."""
@@ -214,15 +226,17 @@ class Records:
 
     # --- bodies --------------------------------------------------------------------------------------------
 
-    def _keep_body(self, item: RecordItem, terms: Terms, store: Store, intake: RecordIntake) -> None:
-        """Keep the body that came with a version that is here, or note that it is lacking."""
-        header = item.header
+    def _keep_body(self, item: RecordItem, batch: _Batch, *, known: bool) -> None:
+        """Keep the body that came with a version that is here, or note that it is lacking. `known`: the
+        version was here before.
+        """
+        header, store, intake = item.header, batch.store, batch.intake
         if header.body_hash is None or store.has_body(header.body_hash):
             intake.durable.append(header.id)
-        elif has_ended(header, terms.certain_s) or not store.names_body(header.body_hash):
+        elif has_ended(header, batch.terms.certain_s) or (known and not store.names_body(header.body_hash)):
             store.release_body(header.id)  # it has expired, if only in the minute before a restart
             intake.durable.append(header.id)
-        elif store.bytes_of(header.creator) + header.size > terms.quota.bytes:
+        elif store.bytes_of(header.creator) + header.size > batch.terms.quota.bytes:
             pass
         elif item.body is not None:
             store.put_body(header.body_hash, item.body)

@@ -287,7 +287,7 @@ def test_changes_are_told_when_readers_see_something_else(store):
     back = dave.update(gone, body=b"z")
 
     def keep(item):
-        return kinds(keeping.keep(item.header, all_stand, TERMS, store))
+        return kinds(keeping.keep(item.header, all_stand, TERMS, store)[1])
 
     assert keep(note) == ["record-added"]
     assert keep(newer) == ["record-changed"]
@@ -300,7 +300,7 @@ def test_changes_are_told_when_readers_see_something_else(store):
 def test_tombstone_of_what_was_never_seen_is_no_news(store):
     keeping, dave = Keeping(DataIds()), Writer.of(circle(), "dave")
     gone = dave.delete(dave.add("note"))
-    assert keeping.keep(gone.header, all_stand, TERMS, store) == []
+    assert keeping.keep(gone.header, all_stand, TERMS, store) == (True, [])
     assert store.version(gone.header.id).state is State.KEPT
 
 
@@ -308,7 +308,7 @@ def test_version_that_has_expired_already_is_kept_and_not_shown(store):
     keeping, dave = Keeping(DataIds()), Writer.of(circle(), "dave")
     note = dave.add("note", life_s=60)
     late = Terms(TERMS.quota, note.header.expires, note.header.expires, NOW.utc_ms)
-    assert keeping.keep(note.header, all_stand, late, store) == []
+    assert keeping.keep(note.header, all_stand, late, store) == (True, [])
     assert store.version(note.header.id).state is State.KEPT
     assert keeping.unsure_to_s == 0
 
@@ -319,7 +319,7 @@ def test_update_that_has_expired_hides_the_record(store):
     shorter = dave.update(note, life_s=60)
     keeping.keep(note.header, all_stand, TERMS, store)
     late = Terms(TERMS.quota, shorter.header.expires, shorter.header.expires, NOW.utc_ms)
-    assert kinds(keeping.keep(shorter.header, all_stand, late, store)) == ["record-expired"]
+    assert kinds(keeping.keep(shorter.header, all_stand, late, store)[1]) == ["record-expired"]
     assert store.shown(note.header.record_id) is None
 
 
@@ -329,7 +329,7 @@ def test_nobody_may_have_records_where_the_quota_is_none(store):
     note = dave.add("note")
     for _ in range(2):
         assert keeping.settle(note.header.record_id, all_stand, none, store) == []
-    assert keeping.keep(note.header, all_stand, none, store) == []
+    assert keeping.keep(note.header, all_stand, none, store) == (False, [])
     assert store.version(note.header.id).state is State.ASIDE
 
 
