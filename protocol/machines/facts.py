@@ -36,14 +36,27 @@ def neighbor_facts(link: Link) -> dict[str, Any]:
     }
 
 
-def record_facts(header: Header, view: View) -> dict[str, Any]:
+class Names(dict[bytes, str]):
+    """What `name_or_authority` says of keys, each asked about once: for while the view stays as it is."""
+
+    def __init__(self, view: View) -> None:
+        """None has been asked for."""
+        self._view = view
+
+    def __missing__(self, pid: bytes) -> str:
+        """Ask."""
+        name = self[pid] = name_or_authority(self._view, pid)
+        return name
+
+
+def record_facts(header: Header, names: Names) -> dict[str, Any]:
     """A version of a record; `modified` in milliseconds UTC."""
     return {
         "record_id": header.record_id.hex(),
         "record_type": header.type,
         "version_id": header.id.hex(),
-        "creator": name_or_authority(view, header.creator),
-        "modified_by": name_or_authority(view, header.author),
+        "creator": names[header.creator],
+        "modified_by": names[header.author],
         "modified": header.hlc_ms,
         "version": header.version,
     }

@@ -13,7 +13,7 @@ from protocol.authority.view import View
 from protocol.codec import encode
 from protocol.machines.chains import is_foreign
 from protocol.machines.events import Notice
-from protocol.machines.facts import grant_facts, record_facts
+from protocol.machines.facts import Names, grant_facts, record_facts
 from protocol.machines.record_keeping import Change
 from protocol.peer_time import Moment
 from protocol.records.reserved import is_reserved
@@ -72,8 +72,9 @@ def note_foreign(fresh: Iterable[Element], view: View, now: Moment, store: ActSe
 
 def note_changes(changes: Iterable[Change], view: View, now: Moment, store: ActSet) -> list[Notice]:
     """What readers of records see differently; peerd's own records are told of to nobody."""
+    names = Names(view)
     return [
-        note(change.kind, record_facts(change.header, view), now, store)
+        note(change.kind, record_facts(change.header, names), now, store)
         for change in changes
         if not is_reserved(change.header.type)
     ]

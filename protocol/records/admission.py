@@ -42,6 +42,7 @@ class Void:
 
 
 Verdict = Valid | Invalid | Deferred | Void
+_VALID = Valid()
 
 Manifests = Callable[[bytes], frozenset[bytes] | None]
 
@@ -92,9 +93,9 @@ def judge(header: Header, authority: Authority, manifest: Manifests = no_manifes
     """
     cred = authority.admitted(header.cred)
     case = Case(header, authority.gid, cred)
-    reason = next((r for rule in RECORD_RULES if (r := rule(case)) is not None), None)
-    if reason is not None:
-        return Invalid(reason)
+    for rule in RECORD_RULES:
+        if (reason := rule(case)) is not None:
+            return Invalid(reason)
     if cred is None:
         return Deferred((header.cred,))
     return _stands(header, authority.data_hits(header.cred), manifest)
@@ -227,6 +228,8 @@ def _stands(header: Header, hits: tuple[Hit, ...] | None, manifest: Manifests) -
     """The version counts when its grant does and each revocation lets it stand."""
     if hits is None:
         return Void("grant_is_void")
+    if not hits:
+        return _VALID
     verdicts = [_under(hit, header, manifest) for hit in hits]
     voids = [verdict for verdict in verdicts if isinstance(verdict, Void)]
     # One that no manifest can mend says more than one that waits.

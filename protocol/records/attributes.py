@@ -11,7 +11,7 @@ that each can be written in RFC 3339's form.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +41,8 @@ RESERVED_NAMES = frozenset(
 )
 _NAME = re.compile(rf"[0-9A-Za-z]{{1,{ATTRIBUTE_NAME_CHARACTERS_MAX}}}", re.ASCII)
 _UNFIT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, production 2
+_LIST_BYTES_MAX = 5  # that tell its length
+_ATTRIBUTE_BYTES_MAX = 1 + 2 + ATTRIBUTE_NAME_CHARACTERS_MAX + 1 + 9  # besides the characters of a text
 _HINT = "peerd record add --help shows how attributes are written"
 
 
@@ -80,9 +82,15 @@ def attributes_untrusted(value: list[Any]) -> tuple[Attribute, ...]:
         attributes.append(Attribute(*entry))
     if any(before >= after for before, after in pairwise(attributes)):
         raise malformed("attributes must ascend, each once")
-    if len(encode(value)) > ATTRIBUTES_BYTES_MAX:
+    if _bytes_at_most(attributes) > ATTRIBUTES_BYTES_MAX and len(encode(value)) > ATTRIBUTES_BYTES_MAX:
         raise RemoteProtocolError(Fault.OVER_LIMIT, "the attributes are too large")
     return tuple(attributes)
+
+
+def _bytes_at_most(attributes: Sequence[Attribute]) -> int:
+    """No less than their canonical bytes, at a fraction of the time that these take to make."""
+    texts = sum(4 * len(value) for _, _, value in attributes if isinstance(value, str))
+    return _LIST_BYTES_MAX + texts + len(attributes) * _ATTRIBUTE_BYTES_MAX
 
 
 def attribute_lists(attributes: Iterable[Attribute]) -> list[list[int | str]]:

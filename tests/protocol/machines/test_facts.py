@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocol.authority.bodies import Kind
 from protocol.codec import encode
 from protocol.ids import authority_of
-from protocol.machines.facts import grant_facts, name_or_authority, neighbor_facts, record_facts
+from protocol.machines.facts import Names, grant_facts, name_or_authority, neighbor_facts, record_facts
 from protocol.machines.link import Link
 from tests.support.builders import Group
 from tests.support.keys import named, peer_name
@@ -41,7 +41,7 @@ def test_neighbor_is_told_by_its_authority():
 def test_record_is_told_with_who_made_it_and_who_changed_it():
     note = Writer.of(circle(), "dave").add("note", body=b"x")
     header = Writer.of(circle(), "alice").update(note, body=b"y").header
-    facts = record_facts(header, circle().view)
+    facts = record_facts(header, Names(circle().view))
     assert facts == {
         "record_id": header.record_id.hex(),
         "record_type": "note",

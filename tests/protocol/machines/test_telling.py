@@ -6,7 +6,7 @@ import pytest
 
 from protocol.authority.bodies import Kind
 from protocol.codec import decode_untrusted
-from protocol.machines.facts import name_or_authority, record_facts
+from protocol.machines.facts import Names, name_or_authority, record_facts
 from protocol.machines.record_keeping import Change
 from protocol.machines.telling import note, note_changes, note_elements
 from protocol.records.memory import MemoryStore
@@ -47,7 +47,7 @@ def test_changes_are_told_by_name_but_not_those_of_peerd_s_own_records(group):
     view = view_of(group.gid, group.elements)
     changes = [Change("record-added", item.header), Change("record-added", own.header)]
     (told,) = in_transaction(MemoryStore(), lambda store: note_changes(changes, view, NOW, store))
-    assert told.facts == record_facts(item.header, view)
+    assert told.facts == record_facts(item.header, Names(view))
     assert told.facts["creator"] == told.facts["modified_by"] == name_or_authority(view, writer.pid)
     assert told.facts["creator"].startswith(named("dave").public.authority)
 

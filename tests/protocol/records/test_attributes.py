@@ -16,6 +16,7 @@ from protocol.records.attributes import (
     RESERVED_NAMES,
     STRING,
     Attribute,
+    _bytes_at_most,
     attribute_lists,
     attributes_untrusted,
     canonical_attributes,
@@ -170,3 +171,21 @@ def test_anything_at_all_is_attributes_or_refused(value):
     except RemoteProtocolError:
         return
     assert encode(value) == encode_attributes(read)
+
+
+@given(st.lists(st.integers(300, 1100), min_size=1, max_size=6))
+def test_size_is_measured_exactly_where_an_estimate_does_not_do(lengths):
+    told = [
+        Attribute("a" * 40, STRING, f"{number}" + "\U0001f600" * length)
+        for number, length in enumerate(lengths)
+    ]
+    fits = len(encode_attributes(told)) <= ATTRIBUTES_BYTES_MAX
+    if fits:
+        assert attributes_untrusted(attribute_lists(told)) == tuple(told)
+    else:
+        assert refused_from_afar(*told).fault is Fault.OVER_LIMIT
+
+
+@given(attributes())
+def test_estimate_of_the_size_is_never_too_small(told):
+    assert _bytes_at_most(told) >= len(encode_attributes(told))
