@@ -98,8 +98,8 @@ class ExportReader:
 
     def finish(self) -> None:
         """There are no more bytes. Raises: RuleError (invalid-database), they were not all."""
-        if not self._ended or self._waiting:
-            raise self._broken("it breaks off" if not self._ended else "something follows its end")
+        if not self._ended:
+            raise self._broken("it breaks off")
 
     def _next_content(self) -> bytes | None:
         """The content of the next chunk; None when that is not whole yet."""

@@ -121,6 +121,26 @@ async def test_an_import_survives_a_crash_that_follows_it(tmp_path, autojump_clo
         assert await contents(bob, group) == seen == await contents(alice, group)
 
 
+async def test_no_more_than_a_page_is_read_at_once(tmp_path, autojump_clock, monkeypatch):
+    async with cluster(tmp_path, tls=False) as nodes:
+        alice, _, group = await separated(nodes)
+        await write_some(alice, group)
+        whole = await exported(alice, group)
+        parts: list[bytes] = []
+
+        async def send(part: bytes) -> None:
+            await trio.lowlevel.checkpoint()
+            parts.append(part)
+
+        monkeypatch.setattr("peerd.groups.export.EXPORT_PAGE_BYTES", 1)
+        await (await alice.service.export_group(group))(send)
+        assert b"".join(parts) == whole
+        opened = alice.opened(group)
+        assert opened is not None
+        steps = len(opened.machine.members.view.act_ids()) + len(version_ids(alice, group))
+        assert len(parts) == steps + 2
+
+
 async def test_acts_stand_before_what_was_written_under_them(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
         alice, _, group = await separated(nodes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, strategies as st
@@ -35,6 +36,10 @@ def read(data: bytes, sizes: Sequence[int] = ()) -> tuple[list[Item], RuleError 
     except RuleError as error:
         return found, error
     return found, None
+
+
+def chunk_of(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content + hashlib.sha256(content).digest()[:8]
 
 
 def code(error: RuleError | None) -> str | None:
@@ -93,8 +98,11 @@ def test_what_follows_the_end_is_refused():
 def test_the_largest_version_fits_and_a_length_beyond_is_refused_before_it_is_read():
     large = Item(Kind.RECORD, bytes(BODY_BYTES_MAX + HEADER_BYTES_MAX + 16))
     assert read(written([large])) == ([large], None)
-    beyond = ExportWriter(GID).begin() + (EXPORT_CHUNK_BYTES_MAX + 1).to_bytes(4, "big")
-    assert code(read(beyond)[1]) == "invalid-database"
+    for length, refused in ((EXPORT_CHUNK_BYTES_MAX, False), (EXPORT_CHUNK_BYTES_MAX + 1, True)):
+        reader = ExportReader(GID)
+        head = ExportWriter(GID).begin() + length.to_bytes(4, "big")
+        with pytest.raises(RuleError, match="impossible") if refused else nullcontext():
+            list(reader.feed(head))
 
 
 def test_an_export_of_another_group_is_refused_before_any_item():
@@ -103,9 +111,7 @@ def test_an_export_of_another_group_is_refused_before_any_item():
 
 
 def test_a_newer_format_is_refused_by_that_word():
-    content = encode({"v": 2, "gid": GID})
-    chunk = len(content).to_bytes(4, "big") + content + hashlib.sha256(content).digest()[:8]
-    assert code(read(MAGIC + chunk)[1]) == "unsupported-version"
+    assert code(read(MAGIC + chunk_of(encode({"v": 2, "gid": GID})))[1]) == "unsupported-version"
 
 
 @pytest.mark.parametrize(
@@ -120,17 +126,25 @@ def test_a_newer_format_is_refused_by_that_word():
     ],
 )
 def test_a_head_that_says_nothing_is_refused(content):
-    chunk = len(content).to_bytes(4, "big") + content + hashlib.sha256(content).digest()[:8]
-    assert code(read(MAGIC + chunk)[1]) == "invalid-database"
+    found, error = read(MAGIC + chunk_of(content))
+    assert (found, code(error)) == ([], "invalid-database")
+    assert "breaks off" not in error.detail
 
 
 @pytest.mark.parametrize(
     "value", [[3, b""], [True, b""], [1, ""], [1], [], 7, [0, 0, 0], [0, 0, 0, bytes(32)]]
 )
 def test_a_chunk_of_no_known_kind_is_refused(value):
-    content = encode(value)
-    chunk = len(content).to_bytes(4, "big") + content + hashlib.sha256(content).digest()[:8]
-    assert code(read(ExportWriter(GID).begin() + chunk)[1]) == "invalid-database"
+    found, error = read(ExportWriter(GID).begin() + chunk_of(encode(value)))
+    assert (found, code(error)) == ([], "invalid-database")
+    assert "breaks off" not in error.detail
+
+
+def test_counts_that_are_not_those_of_the_items_are_refused():
+    before = ExportWriter(GID).begin()
+    for counts, expected in (([0, 0], None), ([0, 1], "invalid-database"), ([1, 0], "invalid-database")):
+        end = chunk_of(encode([0, *counts, hashlib.sha256(before).digest()]))
+        assert code(read(before + end)[1]) == expected
 
 
 @given(st.binary(max_size=200), st.booleans())
