@@ -195,6 +195,11 @@ class RecordStore:
         """See `RecordSet`."""
         return self._body(body_hash)[0]
 
+    def versions_naming(self, body_hash: bytes, limit: int) -> list[Version]:
+        """See `RecordSet`."""
+        where = "WHERE names_key = ? AND names = ? LIMIT ?"
+        return self._versions(where, (key_of(body_hash), body_hash, limit))
+
     def put_body(self, body_hash: bytes, data: bytes) -> None:
         """See `RecordSet`."""
         self._database.check_writable()

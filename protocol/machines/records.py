@@ -233,11 +233,13 @@ class Records:
         header, store, intake = item.header, batch.store, batch.intake
         if header.body_hash is None or store.has_body(header.body_hash):
             intake.durable.append(header.id)
-        elif has_ended(header, batch.terms.certain_s) or (known and not store.names_body(header.body_hash)):
-            store.release_body(header.id)  # it has expired, if only in the minute before a restart
+        elif has_ended(header, batch.terms.certain_s):
+            store.release_body(header.id)
             intake.durable.append(header.id)
+        elif known and not store.names_body(header.body_hash):
+            pass  # let go for its quota, or for its end in the minute before a restart
         elif store.bytes_of(header.creator) + header.size > batch.terms.quota.bytes:
-            pass
+            store.release_body(header.id)  # or it would be fetched again and again
         elif item.body is not None:
             store.put_body(header.body_hash, item.body)
             self._on_body(header.body_hash)
@@ -246,8 +248,14 @@ class Records:
             intake.bodies.append((header.body_hash, header.size))
 
     def take_body(self, body_hash: bytes, body: bytes, store: Store) -> bool:
-        """Keep a body that came apart from its header; False when nothing here names it any more."""
-        if store.has_body(body_hash) or not store.names_body(body_hash):
+        """Keep a body that came apart from its header; False when nothing here names it any more, or its
+        creator's quota is used up.
+        """
+        naming = [] if store.has_body(body_hash) else store.versions_naming(body_hash, RECORDS_SETTLED_MAX)
+        most = self.quota.bytes - len(body)
+        if all(store.bytes_of(one.creator) > most for one in naming):
+            for one in naming:
+                store.release_body(one.id)  # or it would be fetched again and again
             return False
         store.put_body(body_hash, body)
         self._on_body(body_hash)

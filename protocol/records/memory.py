@@ -188,6 +188,11 @@ class MemoryStore(MemoryActSet):
         """See `RecordSet`."""
         return body_hash in self._read().bodies
 
+    def versions_naming(self, body_hash: bytes, limit: int) -> list[Version]:
+        """See `RecordSet`."""
+        found = self._read().bodies.get(body_hash, _Body())
+        return [_version(entry) for entry in found.named_by[:limit]]
+
     def put_body(self, body_hash: bytes, data: bytes) -> None:
         """See `RecordSet`."""
         tables = self._change_tables("put_body")

@@ -116,6 +116,9 @@ class RecordSet(Protocol):
     def names_body(self, body_hash: bytes) -> bool:
         """Whether a version here, of either state, names a body."""
 
+    def versions_naming(self, body_hash: bytes, limit: int) -> list[Version]:
+        """At most `limit` of those versions, in no particular order."""
+
     def put_body(self, body_hash: bytes, data: bytes) -> None:
         """Keep a body that a version here names; putting one twice changes nothing."""
 
@@ -136,7 +139,7 @@ class RecordSet(Protocol):
         """The numerically largest record id among them. It relies on ids being bound to their creators."""
 
     def bytes_of(self, creator: bytes) -> int:
-        """The bytes of the bodies here that kept versions of a creator's records name, once for each version."""
+        """The bytes of the bodies here that kept versions of a creator's records name, by version."""
 
     # --- what is shown ---
 
@@ -166,4 +169,4 @@ class RecordSet(Protocol):
         """Remember that this node refreshes a record to this life, or no longer does."""
 
     def refreshes(self, after: bytes, limit: int) -> list[tuple[bytes, int]]:
-        """At most `limit` of (record id, life in seconds) that this node refreshes, ascending, after `after`."""
+        """At most `limit` of (record id, life in seconds) that this node refreshes, by id, after `after`."""

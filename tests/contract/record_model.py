@@ -225,6 +225,9 @@ class Model:
     def names_body(self, body_hash: bytes) -> bool:
         return any(line.names == body_hash for line in self.lines.values())
 
+    def versions_naming(self, body_hash: bytes, limit: int) -> list[Version]:
+        return [line.version() for line in self.lines.values() if line.names == body_hash][:limit]
+
     def wanted_bodies(self, after: bytes, limit: int) -> list[WantedBody]:
         wanted: dict[bytes, int] = {}
         for header in self.showing.values():
@@ -303,6 +306,9 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "body": lambda asked: list(map(asked, _HASHES)),
     "has_body": lambda asked: list(map(asked, _HASHES)),
     "names_body": lambda asked: list(map(asked, _HASHES)),
+    "versions_naming": lambda asked: [
+        (sorted(asked(name, ALL), key=lambda one: one.id), len(asked(name, 1))) for name in _HASHES
+    ],
     "wanted_bodies": lambda asked: [asked(name, limit) for name in (b"", _HASHES[0]) for limit in (1, ALL)],
     "ids_of": lambda asked: list(map(asked, _PIDS)),
     "largest_id": lambda asked: list(map(asked, _PIDS)),

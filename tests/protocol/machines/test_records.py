@@ -312,7 +312,24 @@ def test_bytes_decide_only_which_bodies_are_kept(dave):
     assert intake.durable == [first.header.id]
     assert intake.bodies == []
     assert set(erin.shown().values()) == {first.header.id, second.header.id}
-    assert erin.store.bytes_of(first.header.creator) == 60
+    for _ in range(2):
+        assert erin.store.bytes_of(first.header.creator) == 60
+        assert erin.store.wanted_bodies(b"", 9) == []
+        assert erin.take([second]).durable == []
+
+
+def test_body_that_comes_apart_counts_too(dave):
+    """Many headers may each leave room for their own body."""
+    group = new_circle()
+    group.act(GRC, Kind.PROPERTIES, PropertiesBody(quotas={"bytes": 100}))
+    erin = Holder.of(group, "erin")
+    notes = [dave.add(body=bytes([n]) * 60) for n in range(3)]
+    assert len(erin.take([RecordItem(note.header) for note in notes]).bodies) == 3
+    for note in notes:
+        erin.body(note.body, note.header.body_hash)
+    assert erin.store.bytes_of(notes[0].header.creator) == 60
+    assert erin.store.wanted_bodies(b"", 9) == []
+    assert len(erin.shown()) == 3
 
 
 # --- bodies -----------------------------------------------------------------------------------------------
