@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Valid, admit
-from protocol.authority.elements import admit_der
+from protocol.authority.elements import Element, admit_der
 from protocol.authority.grants import Grant
 from protocol.authority.view import View
 from protocol.limits import (
@@ -28,63 +28,101 @@ from protocol.limits import (
 )
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.peer_time import hlc_s
+from protocol.sim.claims import CheckFailed, require
 from protocol.sim.node import Node
 from protocol.sim.opening import read_element
+from protocol.sim.record_checks import (
+    check_equal_sets,
+    check_history,
+    check_quiet_records,
+    check_record_bounds,
+    check_records,
+)
 from protocol.sim.world import World
 
+CHECKED_AT_ONCE = 32  # nodes: a full look at a thousand takes minutes
 _ELEMENT_BYTES_MIN = 200  # no act is shorter: its ids and signature alone are
 
 
-class CheckFailed(AssertionError):
-    """Something that must hold does not."""
-
-
-def _require(holds: bool, check: str, detail: str) -> None:
-    if not holds:
-        raise CheckFailed(f"{check}: {detail}")
-
-
 def check_always(world: World) -> None:
-    """All that must hold at any moment."""
-    for node in world.honest():
+    """All that must hold at any moment; of a large group, some nodes are looked at each time."""
+    looked_at = world.next_to_check(CHECKED_AT_ONCE)
+    for node in looked_at:
         check_bounds(node)
-        summary = node.machine.synchronize.summary()
+        check_record_bounds(node)
+        summary, ids = node.machine.synchronize.summary(), node.machine.data.ids
         state = (node.life, summary.count, summary.digest)
         if world.checked.get(node.name) != state:
-            check_set(node)
+            check_set(node, world)
             world.checked[node.name] = state
+        of_records = (node.life, len(ids), ids.durable.digest(), ids.expiring.digest(), summary.count)
+        if world.checked_records.get(node.name) != of_records:
+            check_records(node)
+            world.checked_records[node.name] = of_records
+        check_history(node, world)
         check_own_credential(node, world)
+    check_equal_sets(looked_at)
     check_promises(world)
-    check_neighbors(world)
+    check_neighbors(looked_at, world)
 
 
 def check_quiet(world: World) -> None:
     """All that must hold besides, once every fault is over and the group has had time."""
     check_always(world)
     check_agreement(world)
+    check_quiet_records(world)
     for node in world.honest():
         lost = [
             grant.hex()[:8] for grant in world.promised if node.machine.members.view.admitted(grant) is None
         ]
-        _require(not lost, "promises", f"{node.name} lacks the promised grants {lost}")
+        require(not lost, "promises", f"{node.name} lacks the promised grants {lost}")
         ends = node.ends()
         left = [
             ends[link].peer for link in node.machine.synchronize.busy if ends[link].peer not in world.faulty
         ]
-        _require(not left, "sessions", f"{node.name} has sessions left over with {left}")
+        require(not left, "sessions", f"{node.name} has sessions left over with {left}")
 
 
-def check_set(node: Node) -> None:
-    """What is stored is admitted one by one from nothing, and gives the view and the digest in use."""
-    view, ids = View(node.gid), OrderedIds()
-    for raw in node.store.load():
+def check_set(node: Node, world: World) -> None:
+    """What is stored came parents first, is admitted one by one from nothing, and gives the view and the
+    digest in use.
+    """
+    raws = list(node.store.load())
+    _check_causes(node, [read_element(raw) for raw in raws])
+    content = frozenset(raws)
+    if content not in world.judged:
+        world.note_judged(content, _judge(node, raws))
+    ids, meaning = world.judged[content]
+    live = node.machine.members
+    require(ids == live.ids.entries(0, len(live.ids)), "validity", f"{node.name}'s ids are not its store's")
+    require(meaning == _meaning(live.view), "validity", f"{node.name}'s view is not its store's")
+
+
+def _check_causes(node: Node, elements: Iterable[Element]) -> None:
+    """Whoever goes through the store meets parents first."""
+    met: dict[bytes, None] = {}
+    for element in elements:
+        if isinstance(element, Act):
+            causes = [name for name in (element.place.prev, element.place.cred) if name is not None]
+        else:
+            causes = [element.act_id]
+        late = [cause.hex()[:8] for cause in causes if cause not in met]
+        require(not late, "validity", f"{node.name} holds {element.id.hex()[:8]} before its causes {late}")
+        met[element.id] = None
+
+
+def _judge(node: Node, raws: Iterable[bytes]) -> tuple[bytes, object]:
+    """The ordered ids of what is passed on of a store's elements, and what they mean, from nothing."""
+    view = View(node.gid)
+    pairs: list[tuple[bytes, int, bytes]] = []  # of each element: its act, the act's second, its id
+    for raw in raws:
         element = read_element(raw)
         if isinstance(element, Act):
             verdict = admit(element, view)
             if not isinstance(verdict, Valid):
                 raise CheckFailed(f"validity: {node.name} holds an act: {verdict}")
             view.add(element, verdict.admitted)
-            ids.add(element.hlc_s, element.id)
+            pairs.append((element.id, element.hlc_s, element.id))
         else:
             refusal = admit_der(element, view)
             if refusal is not None:
@@ -92,10 +130,9 @@ def check_set(node: Node) -> None:
             view.add_der(element.act_id, element.id)
             act = view.admitted(element.act_id)
             assert act is not None
-            ids.add(hlc_s(act.place.hlc), element.id)
-    live = node.machine.members
-    _require(list(ids) == list(live.ids), "validity", f"{node.name}'s ids are not those of its store")
-    _require(_meaning(view) == _meaning(live.view), "validity", f"{node.name}'s view is not its store's")
+            pairs.append((act.id, hlc_s(act.place.hlc), element.id))
+    ids = OrderedIds((second, name) for act_id, second, name in pairs if view.is_protected(act_id))
+    return ids.entries(0, len(ids)), _meaning(view)
 
 
 def _meaning(view: View) -> object:
@@ -132,34 +169,34 @@ def check_bounds(node: Node) -> None:
         "outbox": (max((end.outbox_bytes for end in node.ends().values()), default=0), OUTBOX_BYTES_MAX),
     }
     for name, (used, limit) in bounds.items():
-        _require(used <= limit, "bounds", f"{node.name}: {name} {used}, at most {limit}")
+        require(used <= limit, "bounds", f"{node.name}: {name} {used}, at most {limit}")
 
 
 def check_promises(world: World) -> None:
     """A grant whose issuing was answered is durable where it was issued, whatever has happened since."""
     for grant_id, name in world.promised.items():
         node = world.nodes[name]
-        _require(
+        require(
             not node.up or node.store.get(grant_id) is not None,
             "promises",
             f"{name} has lost the grant {grant_id.hex()[:8]} that it promised",
         )
 
 
-def check_neighbors(world: World) -> None:
+def check_neighbors(nodes: Iterable[Node], world: World) -> None:
     """Whoever is a neighbor is a member, or has been until a minute ago; nobody is his own.
 
     By the node's clock or by the right one: when it has just jumped, its links may stand for that minute.
     """
-    for node in world.honest():
+    for node in nodes:
         clocks = (node.moment().utc_s, world.now_s)
         seconds = [at_s - ago_s for at_s in clocks for ago_s in (0, MEMBERSHIP_RECHECK_MS // 1000 + 1)]
         for link in node.machine.links:
             member = any(node.machine.is_member(link, at_s) for at_s in seconds)
-            _require(member, "neighbors", f"{node.name} has a link with {link.key.authority}, no member")
-            _require(link.node_id != node.node_id, "neighbors", f"{node.name} has a link with itself")
+            require(member, "neighbors", f"{node.name} has a link with {link.key.authority}, no member")
+            require(link.node_id != node.node_id, "neighbors", f"{node.name} has a link with itself")
         ids = [link.node_id for link in node.machine.links]
-        _require(len(ids) == len(dict.fromkeys(ids)), "neighbors", f"{node.name} has two links to one node")
+        require(len(ids) == len(dict.fromkeys(ids)), "neighbors", f"{node.name} has two links to one node")
 
 
 def check_agreement(world: World) -> None:
@@ -167,9 +204,9 @@ def check_agreement(world: World) -> None:
     nodes = world.honest()
     for node in nodes[1:]:
         differing = _differing(nodes[0], node)
-        _require(not differing, "agreement", f"{nodes[0].name} and {node.name} differ in {differing}")
+        require(not differing, "agreement", f"{nodes[0].name} and {node.name} differ in {differing}")
         same = _meaning(nodes[0].machine.members.view) == _meaning(node.machine.members.view)
-        _require(same, "agreement", f"{nodes[0].name} and {node.name} see different things")
+        require(same, "agreement", f"{nodes[0].name} and {node.name} see different things")
 
 
 def _differing(one: Node, other: Node) -> list[str]:

@@ -172,7 +172,7 @@ class Network:
         self.weather = weather
         self._rng = rng
         self._hosts: dict[str, Host] = {}
-        self._ends: list[End] = []
+        self._ends: dict[str, list[End]] = {}  # by the name of the node that holds them
         self._sides: dict[str, int] = {}
 
     def travel_ms(self) -> int:
@@ -201,7 +201,8 @@ class Network:
         exporter, pace = self._rng.randbytes(EXPORTER_BYTES), self.weather.bytes_per_ms
         near, far = End(self, caller, exporter, pace), End(self, host, exporter, pace)
         near.other, far.other = far, near
-        self._ends = [end for end in self._ends if end.open or end._stalled] + [near, far]
+        for end in (near, far):
+            self._ends[end.host.name] = [*self._living(end.host.name), end]
         far.reader = host.on_call(far)
         connected(near)
 
@@ -218,16 +219,23 @@ class Network:
     def mend(self) -> None:
         """End the partition."""
         self._sides = {}
-        for end in self._ends:
+        for end in self._all_ends():
             self.schedule.after(self.travel_ms(), end.release)
 
     def ends_of(self, name: str) -> list[End]:
         """A node's ends of its open connections."""
-        return [end for end in self._ends if end.open and end.host.name == name]
+        return [end for end in self._ends.get(name, ()) if end.open]
 
     def open_ends(self) -> list[End]:
         """All ends that are open."""
-        return [end for end in self._ends if end.open]
+        return [end for end in self._all_ends() if end.open]
+
+    def _all_ends(self) -> list[End]:
+        return [end for ends in self._ends.values() for end in ends]
+
+    def _living(self, name: str) -> list[End]:
+        """A node's ends that are open, or from which something is still to arrive."""
+        return [end for end in self._ends.get(name, ()) if end.open or end._stalled]
 
     def reset(self, end: End) -> None:
         """Break a connection at one end; the other learns it, unless it is cut off."""

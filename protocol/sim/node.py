@@ -45,17 +45,38 @@ from protocol.machines.group import GroupMachine
 from protocol.machines.pickup import Group
 from protocol.peer_time import Moment
 from protocol.records.memory import MemoryStore
+from protocol.records.record import RecordItem
 from protocol.sim.network import End, Network
-from protocol.sim.opening import Opening, Owner, read_element, read_message
+from protocol.sim.opening import Opening, Owner, read_element, read_item, read_message
 from protocol.sim.schedule import Schedule
 from protocol.sim.trace import Trace
-from protocol.wire.messages import SELECTOR_BYTES, Bye, Message, News, Transfer, encode_message
+from protocol.wire.messages import (
+    SELECTOR_BYTES,
+    Bye,
+    Message,
+    Namespace,
+    News,
+    Records,
+    Transfer,
+    encode_message,
+)
 
 EPOCH_MS = 1_790_000_000_000  # UTC at the beginning of every run
 COMMIT_MS = (1, 5)
+OVERDUE_TICKS_MAX = 100
 
 Refused = Callable[[RuleError], None]
 Done = Callable[[object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Something that a message brought and that the node did not hold: an element, or a version of a
+    record.
+    """
+
+    id: bytes
+    size: int  # in bytes, a body that came along counted
 
 
 class Hooks(Protocol):
@@ -68,7 +89,7 @@ class Hooks(Protocol):
         """A message has arrived at a node."""
 
     def on_handled(
-        self, node: Node, event: Input, sender: str | None, new: Sequence[Element], outputs: Sequence[Output]
+        self, node: Node, event: Input, sender: str | None, new: Sequence[New], outputs: Sequence[Output]
     ) -> None:
         """A node has handled an event; `sender` is whom a message came from, `new` what it brought."""
 
@@ -149,6 +170,7 @@ class Node(Owner):
         self._hooks = hooks
         self._turning = False
         self._wake_ms: int | None = None
+        self._overdue = 0  # ticks in a row that left something due
         self._inbox: deque[_Item] = deque()
         self._questions: deque[Callable[[], None]] = deque()
         self._links: dict[LinkId, Opening] = {}
@@ -168,6 +190,11 @@ class Node(Owner):
     def ends(self) -> dict[LinkId, End]:
         """The connections of the member links."""
         return {link: opening.end for link, opening in self._links.items()}
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being done, so that what the store says is what is durable."""
+        return self.up and not self._turning
 
     # --- life and death -------------------------------------------------------------------------------------
 
@@ -270,19 +297,32 @@ class Node(Owner):
             self._check_deadline(item.event, now)
         self.later(self._rng.randint(*self.commit_ms), lambda: self._commit(outputs, results))
 
-    def _unknown(self, event: Input) -> list[Element]:
-        """The elements in a message that this node does not hold."""
+    def _unknown(self, event: Input) -> list[Element | RecordItem]:
+        """What is in a message and this node does not hold."""
         if not isinstance(event, Received):
             return []
-        return [element for element in event.elements if not self.machine.members.holds(element)]
+        return [one for one in (*event.elements, *event.records) if not self._holds(one)]
 
-    def _now_held(self, elements: Sequence[Element]) -> list[Element]:
-        return [element for element in elements if self.machine.members.holds(element)]
+    def _holds(self, one: Element | RecordItem) -> bool:
+        if isinstance(one, RecordItem):
+            return self.machine.data.records.holds(one.header)
+        return self.machine.members.holds(one)
+
+    def _now_held(self, received: Sequence[Element | RecordItem]) -> list[New]:
+        held = [one for one in received if self._holds(one)]
+        return [
+            New(one.header.id, len(one.header.raw) + len(one.body or b""))
+            if isinstance(one, RecordItem)
+            else New(one.id, len(one.raw))
+            for one in held
+        ]
 
     def _check_deadline(self, event: Input, now: Moment) -> None:
+        """Work may be cut into several ticks, but it comes to an end."""
         if isinstance(event, Tick):
             due = self.machine.next_deadline(now)
-            assert due is None or due > now.mono_ms, f"a Tick at {now.mono_ms} leaves {due} due"
+            self._overdue = self._overdue + 1 if due is not None and due <= now.mono_ms else 0
+            assert self._overdue <= OVERDUE_TICKS_MAX, f"a Tick at {now.mono_ms} leaves {due} due"
 
     def _commit(self, outputs: Sequence[Output], results: Sequence[Callable[[], None]]) -> None:
         self.store.commit()
@@ -394,16 +434,16 @@ class Node(Owner):
         opening = self._links[link]
         try:
             message = read_message(payload)
-            raws = message.elements if isinstance(message, (News, Transfer)) else ()
-            elements = tuple(read_element(raw) for raw in raws)
+            received = _read(link, message)
         except RemoteProtocolError as error:
             self._note(f"faults link {link}: {error.fault.name}", sender, payload)
             opening.end.send(encode_message(Bye(error.fault.value, ())))
             opening.close()
             return
-        self._note(f"{type(message).__name__} {len(elements) or ''}".rstrip(), sender, payload)
+        count = len(received.elements) + len(received.records)
+        self._note(f"{type(message).__name__} {count or ''}".rstrip(), sender, payload)
         self._hooks.on_frame(self, message, payload)
-        self._post(_Item(Received(link, message, elements), sender=sender))
+        self._post(_Item(received, sender=sender))
 
     # --- what is written down -------------------------------------------------------------------------------
 
@@ -422,6 +462,19 @@ class Node(Owner):
                 self._note(f"dial {address} {outcome.value}")
             case _:
                 self._note(type(event).__name__)
+
+
+def _read(link: LinkId, message: Message) -> Received:
+    """A message with what is in it. Raises: RemoteProtocolError."""
+    match message:
+        case Records(items=raws):
+            return Received(link, message, records=tuple(read_item(raw) for raw in raws))
+        case Transfer(namespace=namespace, elements=raws) if namespace is not Namespace.AUTH:
+            return Received(link, message, records=tuple(read_item(raw) for raw in raws))
+        case News(elements=raws) | Transfer(elements=raws):
+            return Received(link, message, tuple(read_element(raw) for raw in raws))
+        case _:
+            return Received(link, message)
 
 
 def _refusal(item: _Item, error: RuleError) -> Callable[[], None]:

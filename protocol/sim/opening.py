@@ -17,7 +17,7 @@ from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element, decode_untrusted_element
 from protocol.credentials.keys import SignatureCheck, holds
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import HANDSHAKE_MS_MAX
+from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
 from protocol.machines.connect import (
     AdoptOwn,
     Answerer,
@@ -30,6 +30,8 @@ from protocol.machines.connect import (
 )
 from protocol.machines.events import DialOutcome, LinkId
 from protocol.peer_time import Moment
+from protocol.records.record import RecordItem, decode_untrusted_item
+from protocol.sim.memo import Memo
 from protocol.sim.network import End
 from protocol.wire.messages import Message, decode_untrusted_message
 
@@ -39,29 +41,42 @@ _OUTCOMES = {
     Ending.SELF: DialOutcome.MYSELF,
     Ending.INCOMPATIBLE: DialOutcome.INCOMPATIBLE,
 }
-_REMEMBERED = 65_536  # elements, messages and checks whose outcome is kept, so that a run takes seconds
+_CHECKS_REMEMBERED = 65_536
 
-_holds = lru_cache(maxsize=_REMEMBERED)(holds)
+_holds = lru_cache(maxsize=_CHECKS_REMEMBERED)(holds)
 
 
 def all_verified(checks: Iterable[SignatureCheck]) -> bool:
-    """Whether every signature holds; the same bytes are checked once."""
+    """Whether every signature holds; the same check is made once."""
     return all(_holds(check) for check in checks)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def read_message(payload: bytes, bytes_max: int) -> Message:
-    """Decode a frame's payload; the same bytes are decoded once. Raises: RemoteProtocolError."""
-    return decode_untrusted_message(payload, bytes_max=bytes_max)
+def _read_message(payload: bytes) -> Message:
+    return decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_MEMBER)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def read_element(raw: bytes) -> Element:
-    """Decode an element and verify it; the same bytes once. Raises: RemoteProtocolError."""
+def _read_element(raw: bytes) -> Element:
     element = decode_untrusted_element(raw)
     if not all_verified(element.checks()):
         raise RemoteProtocolError(Fault.BAD_PROOF, "a signature of an element does not hold")
     return element
+
+
+def _read_item(raw: bytes) -> RecordItem:
+    item = decode_untrusted_item(raw)
+    if not all_verified(item.header.checks()):
+        raise RemoteProtocolError(Fault.BAD_PROOF, "a signature of a record does not hold")
+    return item
+
+
+read_message = Memo(_read_message)
+"""Decode a frame of a member link. Raises: RemoteProtocolError."""
+
+read_element = Memo(_read_element)
+"""Decode an element and verify it. Raises: RemoteProtocolError."""
+
+read_item = Memo(_read_item)
+"""Decode a version of a record and verify it. Raises: RemoteProtocolError."""
 
 
 class Owner(Protocol):

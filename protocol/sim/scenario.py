@@ -11,36 +11,43 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from protocol.authority.issuing import CredentialInfo, IssueRequest
+from protocol.authority.bundle import Bundle
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER
-from protocol.limits import HLC_AHEAD_MS_MAX, LINKS_MAX
+from protocol.limits import HLC_AHEAD_MS_MAX, LINKS_MAX, MARK_S, SETTLED_S
 from protocol.machines.events import Connect
-from protocol.peer_time import hlc_ms
-from protocol.sim.checks import CheckFailed, check_always, check_quiet
+from protocol.peer_time import hlc_at, hlc_ms
+from protocol.sim.checks import check_always, check_quiet
+from protocol.sim.claims import CheckFailed
 from protocol.sim.faulty import GARBAGE, Faulty
 from protocol.sim.network import Weather
 from protocol.sim.node import COMMIT_MS, Node
+from protocol.sim.users import issue_something, role_of, write_something
 from protocol.sim.world import Figures, World
 
 TOPOLOGIES = ("directory", "line", "ring", "star")
 AGREE_MS_MAX = 120_000  # a minute and a half until the last dial, and a session at each node on the way
 SKEWS_MS = (0, 2_000, -2_000, 200_000, -200_000, 900_000, -900_000)  # some are beyond what is quarantined
+DAY_MS = 86_400_000
+WRONG_BY_MS = (3_600_000, DAY_MS, 100 * DAY_MS, 3_650 * DAY_MS)
+LOOKED_AT = 1_000  # versions of one node that are dated ahead
 QUIET_MS = 90_000  # a session that lingers ends after a minute
 CHECK_MS = 5_000
 FAULT_MS_MEAN = 8_000
 GARBAGE_MS_MEAN = 500
+CARRIERS = ("News", "Records", "Transfer", "Piece")  # the messages that bring something to keep
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is to be simulated. `faults` are names of FAULTS, `faulty` members of that kind; with `acts` 0
-    nobody issues anything after the beginning.
+    """What is to be simulated. `faults` are names of FAULTS, `faulty` members of that kind; `acts`
+    and `records` say how often somebody issues or writes after the beginning.
     """
 
     nodes: int = 5
     topology: str = "directory"
     seconds: int = 60
     acts: int = 20
+    records: int = 0
     faults: tuple[str, ...] = ()
     withholders: int = 0
     babblers: int = 0
@@ -48,17 +55,19 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run came to. Times are milliseconds; `redundancy` counts copies beyond the one needed."""
+    """What a run came to: `made` grants and versions, and what became of them. Times are milliseconds;
+    `redundancy` counts copies beyond the one needed."""
 
     seed: int
     events: int
-    acts: int
+    made: int
+    refused: int
     hops_median: int
     hops_max: int
     delivery_ms_median: int
     delivery_ms_max: int
     redundancy: float
-    bytes_per_act: int
+    bytes_per_item: int
     agreed_ms: int
     trace: str
 
@@ -72,9 +81,9 @@ def simulate(seed: int, scenario: Scenario, *, keep: Callable[[World], None] = l
     world = World(random.Random(seed))  # noqa: S311 - a run must repeat
     keep(world)
     try:
-        _gather(world, scenario)
+        gather(world, scenario)
         _strike(world, scenario)
-        agreed_ms = _mend(world)
+        agreed_ms = mend(world)
     except AssertionError as error:
         raise SimulationFailed(
             f"seed {seed} of {scenario}\n{world.trace.tail(60)}\n{type(error).__name__}: {error}"
@@ -85,27 +94,27 @@ def simulate(seed: int, scenario: Scenario, *, keep: Callable[[World], None] = l
 # --- the group comes together -------------------------------------------------------------------------------
 
 
-def _gather(world: World, scenario: Scenario) -> None:
+def gather(world: World, scenario: Scenario) -> int:
+    """Found a group and let its nodes find each other; how long they took, from their start, to agree."""
     assert scenario.topology != "star" or scenario.nodes <= LINKS_MAX + 1, "a hub takes no more links"
     names = [f"n{number}" for number in range(1, scenario.nodes)]
     only = scenario.topology != "directory"
     if only:
         world.command(world.creator, Connect((), only=True))
+    bundles: dict[str, Bundle] = {}
     for role in (ADMIN, INVITING_MEMBER, MEMBER):
-        admitted = [name for name in names if _role_of(name) == role]
-        if admitted:
-            world.admit(admitted, role, addresses=lambda name: _addresses(world, scenario, name), only=only)
-    _agree(world, "the group does not come together")
+        invited = [name for name in names if role_of(name) == role]
+        bundles |= zip(invited, world.invite(invited, role), strict=True)
+    for name in names:
+        world.open_with(name, bundles[name], _addresses(world, scenario, name), only=only)
+    world.counting = False
+    took = _agree(world, "the group does not come together")
+    world.counting = True
     for number in range(scenario.withholders + scenario.babblers):
         name = f"n{scenario.nodes - 1 - number}"
         withholds = number < scenario.withholders
         world.faulty[name] = Faulty(withholds, () if withholds else tuple(GARBAGE))
-
-
-def _role_of(name: str) -> int:
-    """Some administrators, some inviting members; the last nodes, where the faulty ones are, are members."""
-    number = int(name[1:])
-    return {1: ADMIN, 2: MEMBER, 3: INVITING_MEMBER, 6: ADMIN}.get(number % 10, MEMBER)
+    return took
 
 
 def _addresses(world: World, scenario: Scenario, name: str) -> list[str]:
@@ -135,7 +144,9 @@ def _strike(world: World, scenario: Scenario) -> None:
     world.figures = Figures()
     end_ms = schedule.now_ms + scenario.seconds * 1000
     for _ in range(scenario.acts):
-        schedule.at(rng.randint(schedule.now_ms, end_ms), lambda: _issue_something(world))
+        schedule.at(rng.randint(schedule.now_ms, end_ms), lambda: issue_something(world))
+    for _ in range(scenario.records):
+        schedule.at(rng.randint(schedule.now_ms, end_ms), lambda: write_something(world))
     for name in scenario.faults:
         _repeat(world, FAULTS[name], FAULT_MS_MEAN, end_ms)
     for name, faulty in world.faulty.items():
@@ -158,21 +169,6 @@ def _repeat(world: World, action: Callable[[World], None], mean_ms: int, end_ms:
         return world.rng.randint(mean_ms // 4, 2 * mean_ms)
 
     world.schedule.after(_wait(), again)
-
-
-def _issue_something(world: World) -> None:
-    """Somebody who may issues to somebody: a renewal, another role or name, or a newcomer without a node."""
-    rng = world.rng
-    issuers = [node for node in world.honest() if _role_of(node.name) != MEMBER or node is world.creator]
-    if not issuers:
-        return
-    node, name = rng.choice(issuers), f"n{rng.randrange(len(world.nodes) * 2)}"
-    info: CredentialInfo | None = CredentialInfo(role=rng.choice((MEMBER, MEMBER, INVITING_MEMBER, ADMIN)))
-    if name in world.nodes:
-        info = rng.choice((None, None, info, CredentialInfo(friendly_name=f"Node {rng.randrange(100)}")))
-    stored = rng.random() < 0.9
-    key = world.key(name).public if info is not None else None
-    world.ask_for(node, [IssueRequest(world.peer_name(name), key, info, store=stored, invitation=not stored)])
 
 
 def _babble(world: World, name: str) -> None:
@@ -235,6 +231,21 @@ def _skew(world: World) -> None:
         world.trace.note(world.schedule.now_ms, node.name, f"clock off by {node.skew_ms} ms")
 
 
+def _wrong_date(world: World) -> None:
+    """Somebody's clock is wrong by up to ten years for a while."""
+    node = _victim(world)
+    if node is None:
+        return
+    node.skew_ms = world.rng.choice((-1, 1)) * world.rng.choice(WRONG_BY_MS)
+    world.trace.note(world.schedule.now_ms, node.name, f"clock off by {node.skew_ms} ms")
+
+    def set_right() -> None:
+        node.skew_ms = 0
+        world.trace.note(world.schedule.now_ms, node.name, "clock set right")
+
+    world.schedule.after(world.rng.choice((1_000, 20_000, 60_000)), set_right)
+
+
 def _bad_weather(world: World) -> None:
     world.network.weather = Weather(
         travel_ms=world.rng.choice(((1, 5), (10, 50), (100, 400))),
@@ -256,6 +267,7 @@ FAULTS: dict[str, Callable[[World], None]] = {
     "power": _power_cut,
     "stop": _stop,
     "skew": _skew,
+    "years": _wrong_date,
     "weather": _bad_weather,
     "disk": _slow_disk,
 }
@@ -264,7 +276,7 @@ FAULTS: dict[str, Callable[[World], None]] = {
 # --- all is mended ------------------------------------------------------------------------------------------
 
 
-def _mend(world: World) -> int:
+def mend(world: World) -> int:
     """End every fault; returns how long it took until all agreed.
 
     What was signed by a clock that was ahead waits in quarantine until its time comes; only then must the
@@ -278,8 +290,8 @@ def _mend(world: World) -> int:
     world.run_until(lambda: not any(node.stopping for node in world.nodes.values()), AGREE_MS_MAX)
     for node in world.nodes.values():
         _bring_back(world, node)
-    waits_ms = max(0, _latest_ms(world) - HLC_AHEAD_MS_MAX - world.now_s * 1000)
-    world.run(waits_ms)
+    now_ms = world.right().utc_ms
+    world.run(max(0, _latest_ms(world) - HLC_AHEAD_MS_MAX - now_ms, _latest_record_ms(world) - now_ms))
     agreed_ms = _agree(world, "the nodes do not agree")
     world.run(QUIET_MS)
     check_quiet(world)
@@ -291,25 +303,38 @@ def _latest_ms(world: World) -> int:
     return max(hlc_ms(node.machine.members.view.latest_hlc) for node in world.honest())
 
 
+def _latest_record_ms(world: World) -> int:
+    """When the last of the records that are dated a little ahead has settled, so that it shows in digests.
+    What is dated far ahead is dated anew by its author.
+    """
+    now = hlc_at(world.right().utc_ms)
+    ahead = [version.hlc for node in world.honest() for version in node.store.kept_ahead(now, LOOKED_AT)]
+    near = [ms for hlc in ahead if (ms := hlc_ms(hlc)) <= world.right().utc_ms + HLC_AHEAD_MS_MAX]
+    return max(near, default=0) + (SETTLED_S + MARK_S) * 1_000
+
+
 # --- what it came to ----------------------------------------------------------------------------------------
 
 
 def _report(seed: int, world: World, agreed_ms: int) -> Report:
     figures = world.figures
-    issued = figures.issued_ms
-    hops = sorted(hops for (_, act), hops in figures.hops.items() if act in issued)
-    delays = sorted(ms - issued[act] for (_, act), ms in figures.arrived_ms.items() if act in issued)
-    flooded = figures.received["News"] + figures.received["Transfer"]
+    made = figures.made_ms
+    hops = sorted(hops for name in made for hops in figures.hops.get(name, {}).values())
+    delays = sorted(
+        ms - at_ms for name, at_ms in made.items() for ms in figures.arrived_ms.get(name, {}).values()
+    )
+    carried = sum(figures.received[kind] for kind in CARRIERS)
     return Report(
         seed=seed,
         events=world.schedule.done,
-        acts=len(issued),
+        made=len(made),
+        refused=sum(world.refused.values()),
         hops_median=_median(hops),
         hops_max=max(hops, default=0),
         delivery_ms_median=_median(delays),
         delivery_ms_max=max(delays, default=0),
-        redundancy=round(figures.elements / max(1, figures.useful) - 1, 2),
-        bytes_per_act=flooded // max(1, figures.useful),
+        redundancy=round(figures.copies / max(1, figures.useful) - 1, 2),
+        bytes_per_item=carried // max(1, figures.useful),
         agreed_ms=agreed_ms,
         trace=world.trace.digest(),
     )

@@ -13,26 +13,44 @@ from dataclasses import dataclass, field
 
 from protocol.authority.bodies import PropertiesBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle
-from protocol.authority.elements import Element
 from protocol.authority.founding import found_group
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import PeerName, name_of_key
 from protocol.errors import RuleError
 from protocol.ids import AUTHORITY_BYTES
-from protocol.machines.events import Adopt, Connect, Input, Issue, Issued, Notice, Output, Result
-from protocol.machines.issue import keep_chain
+from protocol.limits import ELEMENTS_PER_FRAME_MAX
+from protocol.machines.chains import keep_chain
+from protocol.machines.events import (
+    AddRecord,
+    Adopt,
+    Connect,
+    DeleteRecord,
+    Input,
+    Issue,
+    Issued,
+    Notice,
+    Output,
+    Result,
+    UpdateRecord,
+    Written,
+)
+from protocol.machines.ordered_ids import SECOND_BYTES
 from protocol.peer_time import Moment
 from protocol.sim.faulty import Faulty
+from protocol.sim.history import History
 from protocol.sim.joining import Joiner
 from protocol.sim.network import Network, Weather
-from protocol.sim.node import EPOCH_MS, Node
+from protocol.sim.node import EPOCH_MS, New, Node
 from protocol.sim.schedule import Schedule
 from protocol.sim.trace import Trace
-from protocol.wire.messages import Message, News, Transfer
+from protocol.wire.messages import Message, News, Piece, Records, Transfer
 
 AGREE_STEP_MS = 100  # how often it is looked whether all agree
 COMMAND_MS_MAX = 10_000
+JUDGED_MAX = 16  # sets
+TOLD_KINDS = ("credential-adopted", "credential-expired")  # what a world remembers; the others fill stores
+ISSUED_MAX = ELEMENTS_PER_FRAME_MAX  # in one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +64,25 @@ class Told:
 
 @dataclass(slots=True)
 class Figures:
-    """What is counted over a run. Bytes and elements are those that honest nodes received."""
+    """What is counted over a run. Bytes and copies are those that honest nodes received; a copy is an element
+    of AUTH or a version of a record.
+    """
 
     received: Counter[str] = field(default_factory=Counter)  # bytes, by kind of message
     frames: Counter[str] = field(default_factory=Counter)
-    elements: int = 0  # however often
+    copies: int = 0  # however often
     useful: int = 0  # that were new
-    hops: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    arrived_ms: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    issued_ms: dict[bytes, int] = field(default_factory=dict)
+    useful_bytes: int = 0
+    hops: dict[bytes, dict[str, int]] = field(default_factory=dict)  # by id, then node
+    arrived_ms: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    last_body_ms: int = 0  # when a piece of a body came last
+    made_ms: dict[bytes, int] = field(default_factory=dict)  # when a grant was issued, a version written
+
+    def note_new(self, sender: str | None, node: str, new: New, now_ms: int) -> None:
+        """Something reached a node for the first time."""
+        hops = self.hops.setdefault(new.id, {})
+        hops[node] = hops.get(sender or "", 0) + 1
+        self.arrived_ms.setdefault(new.id, {})[node] = now_ms
 
 
 class World:
@@ -71,11 +99,22 @@ class World:
         self.faulty: dict[str, Faulty] = {}
         self.promised: dict[bytes, str] = {}  # grant id -> the node that answered
         self.told: list[Told] = []
-        self.refused = 0
+        self.refused: Counter[str] = Counter()  # by the code of the error
         self.checked: dict[str, tuple[int, int, bytes]] = {}  # the life and the set of a node looked at last
+        self.checked_records: dict[str, tuple[object, ...]] = {}
+        self._checked_until = 0
+        self.judged: dict[frozenset[bytes], tuple[bytes, object]] = {}  # what checks made of a set's elements
+        self.history = History()
+        self.counting = True  # whether `figures` are kept up
         self._keys: dict[str, PrivateKey] = {}
         self.root = self._new_key()
         self.creator = self._found("n0")
+
+    def note_judged(self, content: frozenset[bytes], outcome: tuple[bytes, object]) -> None:
+        """Remember what a check made of a set; most nodes hold the same one, so the last few suffice."""
+        self.judged[content] = outcome
+        while len(self.judged) > JUDGED_MAX:
+            del self.judged[next(iter(self.judged))]
 
     def _branch(self) -> random.Random:
         """A generator of its own for one part of the run, so that the others do not disturb it."""
@@ -136,6 +175,10 @@ class World:
         """Seconds UTC, by a clock that is right."""
         return (EPOCH_MS + self.schedule.now_ms) // 1000
 
+    def right(self) -> Moment:
+        """Now, by clocks that are right."""
+        return Moment(self.schedule.now_ms, EPOCH_MS + self.schedule.now_ms)
+
     # --- time -----------------------------------------------------------------------------------------------
 
     def run(self, ms: int) -> None:
@@ -157,10 +200,28 @@ class World:
         """The nodes that keep to the protocol and are up."""
         return [node for node in self.nodes.values() if node.up and node.name not in self.faulty]
 
+    def next_to_check(self, count: int) -> list[Node]:
+        """So many of the honest nodes, in turn."""
+        nodes = self.honest()
+        if len(nodes) <= count:
+            return nodes
+        first = self._checked_until % len(nodes)
+        self._checked_until = first + count
+        return (nodes + nodes)[first : first + count]
+
     def agreed(self) -> bool:
-        """Whether all of them hold the same set."""
-        summaries = [node.machine.synchronize.summary() for node in self.honest()]
-        return len({(summary.count, summary.digest) for summary in summaries}) == 1
+        """Whether all of them hold the same sets, and every body that is shown.
+
+        Of records that expire, only those count that all still compare.
+        """
+        nodes = self.honest()
+        horizon_s = max((node.machine.data.ids.horizon_s for node in nodes), default=0)
+        first = None
+        for node in nodes:
+            held = held_by(node, horizon_s)
+            if held != (first := first or held) or node.store.wanted_bodies(b"", 1):
+                return False
+        return True
 
     def open_with(self, name: str, bundle: Bundle, addresses: Sequence[str], *, only: bool = False) -> Node:
         """A new node that has its credential, by invitation or pickup."""
@@ -169,6 +230,10 @@ class World:
         node.submit(Adopt(bundle, "invitation"))
         node.submit(Connect(tuple(addresses), only))
         return node
+
+    def stranger(self, name: str) -> Node:
+        """A new node that is down, knows nobody, and has no credential."""
+        return self._node(name)
 
     def admit(
         self,
@@ -181,16 +246,23 @@ class World:
         only: bool = False,
     ) -> list[Node]:
         """Invite somebody on each of some new nodes; the creator issues."""
+        bundles = self.invite(names, role, store=store, valid_s=valid_s)
+        return [
+            self.open_with(name, bundle, addresses(name), only=only)
+            for name, bundle in zip(names, bundles, strict=True)
+        ]
+
+    def invite(
+        self, names: Sequence[str], role: int, *, store: bool = True, valid_s: int | None = None
+    ) -> list[Bundle]:
+        """Credentials for new people, issued by the creator; they have no nodes yet."""
         info = CredentialInfo(role=role, valid_s=valid_s)
         requests = [
             IssueRequest(self.peer_name(name), self.key(name).public, info, store=store, invitation=True)
             for name in names
         ]
-        issued = self.issue(self.creator, *requests)
-        return [
-            self.open_with(name, self.read(one.bundle), addresses(name), only=only)
-            for name, one in zip(names, issued, strict=True)
-        ]
+        parts = [requests[at : at + ISSUED_MAX] for at in range(0, len(requests), ISSUED_MAX)]
+        return [self.read(one.bundle) for part in parts for one in self.issue(self.creator, *part)]
 
     def read(self, bundle: bytes) -> Bundle:
         """A bundle of this group."""
@@ -229,7 +301,15 @@ class World:
             self.promised[one.grant_id] = node.name
 
     def _on_refused(self, error: RuleError) -> None:
-        self.refused += 1
+        self.refused[error.code] += 1
+
+    def write(self, node: Node, command: AddRecord | UpdateRecord | DeleteRecord) -> None:
+        """Ask for a record to be written, and do not wait."""
+        node.submit(command, lambda written: self._on_written(node, written), self._on_refused)
+
+    def _on_written(self, node: Node, written: object) -> None:
+        assert isinstance(written, Written)
+        self.history.on_written(node, written)
 
     def issue(
         self, node: Node, *requests: IssueRequest, root: PrivateKey | None = None
@@ -278,31 +358,55 @@ class World:
         self.figures.frames[kind] += 1
         self.figures.received[kind] += len(payload)
         if isinstance(message, (News, Transfer)):
-            self.figures.elements += len(message.elements)
+            self.figures.copies += len(message.elements)
+        elif isinstance(message, Records):
+            self.figures.copies += len(message.items)
+        elif isinstance(message, Piece):
+            self.figures.last_body_ms = self.schedule.now_ms
 
     def on_handled(
-        self, node: Node, event: Input, sender: str | None, new: Sequence[Element], outputs: Sequence[Output]
+        self, node: Node, event: Input, sender: str | None, new: Sequence[New], outputs: Sequence[Output]
     ) -> None:
         """See `node.Hooks`."""
         now_ms, figures = self.schedule.now_ms, self.figures
-        for element in new:
-            key = (node.name, element.id)
-            figures.arrived_ms[key] = now_ms
-            figures.hops[key] = figures.hops.get((sender or "", element.id), 0) + 1
-            figures.useful += node.name not in self.faulty
-        if isinstance(event, Issue):
-            for output in outputs:
-                if isinstance(output, Result) and isinstance(output.value, tuple):
-                    for one in output.value:
-                        figures.issued_ms.setdefault(one.grant_id, now_ms)
+        if not self.counting:
+            return
+        for one in new:
+            figures.note_new(sender, node.name, one, now_ms)
+            if node.name not in self.faulty:
+                figures.useful += 1
+                figures.useful_bytes += one.size
+        for made in _made(outputs):
+            figures.made_ms.setdefault(made, now_ms)
 
     def on_notice(self, node: Node, notice: Notice) -> None:
         """See `node.Hooks`."""
-        self.told.append(Told(self.schedule.now_ms, node.name, notice))
+        self.history.on_notice(node, notice, self.right())
+        if notice.kind in TOLD_KINDS:
+            self.told.append(Told(self.schedule.now_ms, node.name, notice))
+
+
+def _made(outputs: Sequence[Output]) -> list[bytes]:
+    """The ids of what a command made."""
+    value = next((output.value for output in outputs if isinstance(output, Result)), None)
+    if isinstance(value, Written):
+        return [value.version_id]
+    return [one.grant_id for one in value] if isinstance(value, tuple) else []
 
 
 def void(_: object) -> None:
     """Forget a result."""
+
+
+def held_by(node: Node, horizon_s: int = 0) -> tuple[object, ...]:
+    """Equal for two nodes exactly when they hold the same, expiring records older than the horizon
+    left out.
+    """
+    auth, data = node.machine.synchronize.summary(), node.machine.data.ids
+    expiring = data.expiring
+    old = expiring.rank(horizon_s.to_bytes(SECOND_BYTES, "big"))
+    recent = expiring.digest() if old == 0 else expiring.entries(old, len(expiring))
+    return auth.count, auth.digest, data.durable.digest(), recent
 
 
 def act_ids(node: Node) -> list[bytes]:
