@@ -91,40 +91,44 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 def _check_bounds(value: Any) -> None:
     """Depth, number of nodes, allowed types and ascending text keys; iterative, so that depth cannot exhaust
-    the stack.
+    the stack. Scalars are counted where they stand and not looked at one by one.
     """
-    nodes = 0
+    nodes = 1
     level = [value]
-    for _ in range(CODEC_DEPTH_MAX + 1):
+    for depth in range(CODEC_DEPTH_MAX + 1):
         below: list[Any] = []
         for item in level:
             kind = type(item)
             if kind is dict:
                 _check_keys(item)
-                below.extend(item.values())
+                inside = item.values()
             elif kind is list:
-                below.extend(item)
-            elif kind not in _SCALARS:
+                inside = item
+            elif kind in _SCALARS:
+                continue  # the whole document is one
+            else:
                 raise malformed(f"values of type {kind.__name__} are not used")
-        nodes += len(level)
+            if inside and depth == CODEC_DEPTH_MAX:
+                raise malformed("nested too deeply")
+            nodes += len(inside)
+            below += [one for one in inside if type(one) not in _SCALARS]
         if nodes > CODEC_NODES_MAX:
             raise malformed("too many values in one document")
         if not below:
             return
         level = below
-    raise malformed("nested too deeply")
 
 
 _SCALARS = frozenset({type(None), bool, int, str, bytes})
+_TEXT = frozenset({str})
 
 
 def _check_keys(mapping: dict[Any, Any]) -> None:
-    last = ""
-    for position, key in enumerate(mapping):
-        # Code point order and UTF-8 byte order are the same, so no encoding is needed here.
-        if type(key) is not str or (position and key <= last):
-            raise malformed("map keys must be text in ascending order")
-        last = key
+    # Code point order and UTF-8 byte order are the same, so no encoding is needed here; the same key twice
+    # is one key here, and shows when the value is packed again.
+    keys = list(mapping)
+    if not _TEXT.issuperset(map(type, keys)) or keys != sorted(keys):
+        raise malformed("map keys must be text in ascending order")
 
 
 def _sorted(value: Any) -> Any:

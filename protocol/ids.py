@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 
 PID_BYTES = 32
 GID_BYTES = 32
@@ -10,15 +11,16 @@ ACT_ID_BYTES = 32
 AUTHORITY_BYTES = 20
 CHAIN_BYTES = 16
 NODE_ID_BYTES = 16
+_length = struct.Struct(">I").pack
 
 
 def framed(tag: str, *fields: bytes) -> bytes:
     """Tag and fields, each behind its length in 4 big-endian bytes, so that no two inputs give one byte
     string.
     """
-    parts = []
-    for field in (tag.encode("ascii"), *fields):
-        parts.append(len(field).to_bytes(4, "big"))
+    parts = [_length(len(tag)), tag.encode("ascii")]
+    for field in fields:
+        parts.append(_length(len(field)))
         parts.append(field)
     return b"".join(parts)
 

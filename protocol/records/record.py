@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -77,8 +76,7 @@ class _Content(msgspec.Struct, frozen=True):
     ext: dict[str, Any] | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """A decoded header. Its form is checked; its signature is `checks()`.
 
     `id` is the version id (32 bytes), `record_id` 16 bytes, `creator` and `author` are pids, `cred` is the
@@ -127,8 +125,7 @@ class Header:
         return (SignatureCheck(self.key, self.signature, framed(_SIGN_TAG, self.content)),)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordItem:
+class RecordItem(msgspec.Struct, frozen=True):
     """A version as it travels: with the header's body, or None when there is none or it comes apart."""
 
     header: Header
