@@ -17,6 +17,7 @@ from protocol.machines.record_keeping import Keeping, header_in
 from protocol.peer_time import Window, hlc_at
 from protocol.records.order import OrderKey
 from protocol.records.record import RecordItem, is_durable
+from protocol.records.record_set import State
 from tests.protocol.machines.holding import Holder, converge, exchange
 from tests.support.builders import DAY, NOW, Group
 from tests.support.records import Writer
@@ -251,7 +252,7 @@ def _drops_headers(self, terms, store):
     changes = EXPIRE(self, terms, store)
     for change in changes:
         for one in store.versions(change.header.record_id):
-            if one.state is records.State.KEPT:
+            if one.state is State.KEPT:
                 self._ids.discard(header_in(store, one.id).hlc_s, one.id, is_durable(one.record_id))
             store.discard_version(one.id)
     return changes

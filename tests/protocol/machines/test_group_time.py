@@ -49,6 +49,8 @@ class Clocked:
             case "restart":
                 self.save()
                 self.restart()
+            case _:
+                raise AssertionError(what)
 
     def save(self) -> None:
         self.store.begin()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -90,7 +91,7 @@ def expected(group: Group, items: list[RecordItem], quota: int) -> tuple[list[by
     for record_id, headers in records.items():
         if record_id not in within:
             continue
-        best: dict[bytes, object] = {}
+        best: dict[bytes, Any] = {}
         for header in sorted(headers, key=lambda one: (one.hlc, one.author, one.id)):
             best[header.author] = header
         others = [one for author, one in best.items() if author != headers[0].creator]
@@ -173,7 +174,7 @@ def _by(key):
     """`kept` with another order."""
 
     def mutant(versions, creator):
-        best = {}
+        best: dict[bytes, Any] = {}
         for version in versions:
             known = best.get(version.author)
             best[version.author] = version if known is None else max(known, version, key=key)
@@ -270,6 +271,12 @@ def store():
 TERMS = Terms(Quota(10, 10**9), NOW.utc_s, NOW.utc_s, NOW.utc_ms)
 
 
+def at_end(item: RecordItem) -> Terms:
+    """When a version has just expired."""
+    assert item.header.expires is not None
+    return Terms(TERMS.quota, item.header.expires, item.header.expires, NOW.utc_ms)
+
+
 def all_stand(version, header):
     return True
 
@@ -307,7 +314,7 @@ def test_tombstone_of_what_was_never_seen_is_no_news(store):
 def test_version_that_has_expired_already_is_kept_and_not_shown(store):
     keeping, dave = Keeping(DataIds()), Writer.of(circle(), "dave")
     note = dave.add("note", life_s=60)
-    late = Terms(TERMS.quota, note.header.expires, note.header.expires, NOW.utc_ms)
+    late = at_end(note)
     assert keeping.keep(note.header, all_stand, late, store) == (True, [])
     assert store.version(note.header.id).state is State.KEPT
     assert keeping.unsure_to_s == 0
@@ -318,7 +325,7 @@ def test_update_that_has_expired_hides_the_record(store):
     note = dave.add("note", life_s=DAY)
     shorter = dave.update(note, life_s=60)
     keeping.keep(note.header, all_stand, TERMS, store)
-    late = Terms(TERMS.quota, shorter.header.expires, shorter.header.expires, NOW.utc_ms)
+    late = at_end(shorter)
     assert kinds(keeping.keep(shorter.header, all_stand, late, store)[1]) == ["record-expired"]
     assert store.shown(note.header.record_id) is None
 
@@ -352,8 +359,7 @@ def test_expiry_comes_in_portions_and_lets_go_of_bodies(store, monkeypatch):
         keeping.keep(note.header, all_stand, TERMS, store)
         store.put_body(note.header.body_hash, note.body)
     assert keeping.next_end_s == notes[0].header.expires
-    end = notes[-1].header.expires
-    late = Terms(TERMS.quota, end, end, NOW.utc_ms)
+    late = at_end(notes[-1])
     assert keeping.expire(TERMS, store) == []
     portions = [kinds(keeping.expire(late, store)) for _ in range(4)]
     assert portions == [["record-expired"] * n for n in (3, 3, 1, 0)]
@@ -383,10 +389,10 @@ def test_body_of_the_last_version_that_names_it_goes_and_no_sooner(store):
     store.put_body(note.header.body_hash, b"x")
     again = dave.update(note, life_s=120)
     keeping.keep(again.header, all_stand, TERMS, store)
-    middle = Terms(TERMS.quota, note.header.expires, note.header.expires, NOW.utc_ms)
+    middle = at_end(note)
     keeping.settle(note.header.record_id, all_stand, middle, store)
     assert store.has_body(note.header.body_hash)
-    end = Terms(TERMS.quota, again.header.expires, again.header.expires, NOW.utc_ms)
+    end = at_end(again)
     keeping.expire(end, store)
     assert not store.has_body(note.header.body_hash)
 

@@ -17,6 +17,7 @@ from protocol.limits import (
     REFRESHED_MAX,
 )
 from protocol.machines import refresh
+from protocol.machines.data import Command
 from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord
 from protocol.peer_time import Window, hlc_at
 from protocol.records.admission import Valid, judge
@@ -39,6 +40,10 @@ def refused(code: str, holder: Holder, command) -> RuleError:
     assert caught.value.hint, "a refusal says what to do next"
     assert (holder.kept(), holder.shown(), holder.store._durable.settings) == (kept, shown, settings)
     return caught.value
+
+
+def obey(holder: Holder, command: Command):
+    return holder.run(lambda store: holder.data.write(command, holder.grant, holder.clock, store))
 
 
 @pytest.fixture
@@ -173,6 +178,7 @@ def test_what_is_signed_is_valid_for_everybody_and_wins(told, record_type, name,
     ids: list[bytes] = []
     hints: list[str] = []
     rng = random.Random(len(told))
+    command: Command
     for what, number, life_s, attributes_, body in told:
         expires = None if life_s is None else holder.clock.utc_s + life_s
         match what:
@@ -191,9 +197,7 @@ def test_what_is_signed_is_valid_for_everybody_and_wins(told, record_type, name,
                 holder.live(number % (3 * DAY))
                 continue
         try:
-            intake, written = holder.run(
-                lambda store, c=command: holder.data.write(c, holder.grant, holder.clock, store)
-            )
+            intake, written = obey(holder, command)
         except RuleError as error:
             hints.append(error.hint)
             continue
