@@ -16,7 +16,8 @@ from peerd.control.decoding import decode_body, decode_query
 from peerd.control.record_schema import DateValue, RecordAdd, RecordChange, RecordSearch, WriteQuery
 from peerd.errors import BadRequest
 from protocol import limits as protocol_limits
-from protocol.records.attributes import DATE_MS_MAX, DATE_MS_MIN, INT_MAX, INT_MIN
+from protocol.records.attributes import INT_MAX, INT_MIN
+from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN
 from tests.peerd.control.served import served
 from tests.peerd.control.test_client import make_group
 

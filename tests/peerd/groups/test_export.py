@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import pytest
 import trio
 
-from peerd.control.record_schema import Imported, RecordAdd, RecordChange, RecordsQuery, WriteQuery
+from peerd.control.record_schema import Imported, Record, RecordAdd, RecordChange, RecordsQuery, WriteQuery
 from protocol.errors import RuleError
 from protocol.records.export import ExportReader, ExportWriter, Item, Kind
 from protocol.records.record import decode_untrusted_item
@@ -67,7 +67,7 @@ async def write_some(node: Node, group: str) -> None:
     await node.service.add_record(group, RecordAdd(record_type="brief", valid_s=600))
 
 
-async def contents(node: Node, group: str) -> list[tuple[object, ...]]:
+async def contents(node: Node, group: str) -> list[tuple[Record, bytes]]:
     """What a user can read of all records."""
     found = (await node.service.records(group, RecordsQuery())).records
     return [(one, (await node.service.record_data(group, one.record_id))[1]) for one in found]

@@ -66,9 +66,11 @@ async def refused(call) -> str:
     """The slug of a refusal, which says what happened and what to do."""
     with pytest.raises((RuleError, PeerdError)) as caught:
         await call
-    assert caught.value.detail
-    assert caught.value.hint
-    return str(caught.value.code)
+    error = caught.value
+    assert isinstance(error, RuleError | PeerdError)
+    assert error.detail
+    assert error.hint
+    return error.code
 
 
 # --- writing and reading ------------------------------------------------------------------------------------
@@ -326,13 +328,13 @@ async def test_too_few_neighbors_leave_a_write_durable_here_and_say_how_many_hav
         assert (await get(alice, group, record.record_id)).data == "YQ"
 
 
-async def test_data_that_have_not_arrived_are_told_apart_from_none(tmp_path, autojump_clock):
+async def test_data_that_have_not_arrived_are_told_apart_from_none(tmp_path, autojump_clock, monkeypatch):
     async with founder(tmp_path) as (alice, group):
         added = await add(alice, group, data="YWJj")
         opened = alice.opened(group)
         assert opened is not None
-        opened.store.body = lambda _: None  # type: ignore[method-assign]
-        opened.store.has_body = lambda _: False  # type: ignore[method-assign]
+        monkeypatch.setattr(opened.store, "body", lambda _: None)
+        monkeypatch.setattr(opened.store, "has_body", lambda _: False)
         header = await alice.service.record(group, added.record_id, RecordQuery())
         assert (header.data_held, header.data, header.size) == (False, None, 3)
         for read in (get(alice, group, added.record_id), alice.service.record_data(group, added.record_id)):

@@ -13,8 +13,6 @@ from peerd.groups.record_rendering import shown_attributes, wished_attributes, w
 from protocol.errors import RuleError
 from protocol.records.attributes import (
     DATE,
-    DATE_MS_MAX,
-    DATE_MS_MIN,
     INT,
     INT_MAX,
     INT_MIN,
@@ -22,6 +20,7 @@ from protocol.records.attributes import (
     Attribute,
     canonical_attributes,
 )
+from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN
 
 names = st.text("abcXYZ09", min_size=1, max_size=5)
 texts = st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF), max_size=10)
