@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from itertools import islice
 
 from protocol.ids import tagged_hash
 from protocol.limits import DIGEST_BYTES, DIGEST_SHARDS, MARK_S, SETTLED_S
 from protocol.machines.ordered_ids import ENTRY_BYTES, SECOND_BYTES, OrderedIds
 from protocol.wire.messages import SECOND_MAX, DataSummary, Namespace
 
+_PIECE_IDS = 16_384  # arbitrary, about 2 MB
 _EMPTY_SHARD = sha256().digest()
 
 
@@ -85,11 +87,12 @@ class DataIds:
 
     def __init__(self, versions: Iterable[tuple[int, bytes, bool]] = ()) -> None:
         """`versions`: (second of the hlc, version id, durable) of each, in any order."""
-        pairs: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
-        for second, identifier, durable in versions:
-            pairs[0 if durable else 1].append((second, identifier))
-        self.durable = OrderedIds(pairs[0])
-        self.expiring = OrderedIds(pairs[1])
+        self.durable = OrderedIds()
+        self.expiring = OrderedIds()
+        coming = iter(versions)
+        while some := tuple(islice(coming, _PIECE_IDS)):  # not all of them in memory at once
+            self.durable.update((second, identifier) for second, identifier, durable in some if durable)
+            self.expiring.update((second, identifier) for second, identifier, durable in some if not durable)
         self.horizon_s = 0
         self.mark_s = 0
         self.revision = 0  # rises with every change to what is settled but those that time brings

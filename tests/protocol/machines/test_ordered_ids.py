@@ -57,6 +57,19 @@ def test_ids_come_out_in_ascending_order_and_once(drawn):
     assert len(ids) == len(set(drawn))
 
 
+@given(pair_sets, pair_sets)
+def test_many_put_in_at_once_are_as_if_one_by_one(first, more):
+    with blocks_of(4):
+        ids, one_by_one = OrderedIds(first), OrderedIds(first)
+        ids.digest()
+        ids.update(more)
+        for pair in more:
+            one_by_one.add(*pair)
+    assert list(ids) == list(one_by_one)
+    assert ids.digest() == one_by_one.digest()
+    assert ids.rank(HIGHEST) == len(ids) == len(first | more)
+
+
 @given(st.lists(st.tuples(st.booleans(), pairs), max_size=120), st.sampled_from([4, 16]))
 def test_adding_and_discarding_agree_with_a_set(changes, block):
     ids, model = OrderedIds(), set()
