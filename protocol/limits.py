@@ -207,7 +207,15 @@ SEARCH_PEERS_MAX = 1024  # keys that the names in one query may stand for
 SEARCH_PAGE_MAX = 1000
 SEARCH_CURSOR_BYTES_MAX = 48 * 1024  # the values of ORDERS_MAX attributes, and what surrounds them
 SEARCH_MS_MAX = 2_000  # twice what any search among 100,000 records should take
-CONTACT_LIFE_S = 7 * 86_400
+CONTACT_LIFE_S = 30 * 86_400  # a member is seen for this long after it was there
 CONTACT_RENEWAL_S = 86_400
 CONTACT_RETRY_MS = 60_000
 DIRECTORY_DRAWN_MAX = 8  # members drawn at a time
+
+# --- upkeep (design section 5) ------------------------------------------------------------------------------
+RENEWAL_LEFT = 3  # a credential is renewed when a third of its life is left
+RENEWAL_HOLD_BACK_S_MAX = 60  # an administrator waits this long for the one before it
+RENEWAL_LOOK_MS = 500  # between two looks at all members
+RENEWALS_AT_ONCE_MAX = 64
+UNSEEN_S_MAX = 30 * 86_400  # who was not seen for so long is not renewed
+CLOSED_AFTER_S = 86_400

@@ -7,12 +7,14 @@ like everything else (sets.py), and the answer is a `Result`.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import assert_never
 
 from protocol.authority.acts import Act
 from protocol.authority.bundle import make_bundle
 from protocol.authority.elements import Element
 from protocol.credentials.keys import PrivateKey
+from protocol.errors import RuleError
 from protocol.machines.events import (
     AddRecord,
     Adopt,
@@ -34,6 +36,7 @@ from protocol.machines.issue import Issuing
 from protocol.machines.records import Store
 from protocol.machines.removal import Removing
 from protocol.machines.sets import Sets
+from protocol.machines.upkeep import Seen, Upkeep
 from protocol.peer_time import Moment
 
 Command = (
@@ -60,7 +63,7 @@ class Commands:
                 )
                 outputs.append(Result(None))
             case Issue():
-                self._on_issue(command, now, store, outputs)
+                outputs.append(Result(self._issue(command, now, store, outputs)))
             case SetProperties():
                 self._publish(self._issuing.set_properties(command, view, now, store), now, store, outputs)
                 outputs.append(Result(None))
@@ -97,6 +100,18 @@ class Commands:
             self._sets.absorb_records(records, None, now, store, outputs)
         return self._removing.revoke(plan, event, manifest, self._sets.view, now, store)
 
+    def keep_up(self, upkeep: Upkeep, seen: Seen, now: Moment, store: Store, outputs: list[Output]) -> None:
+        """Renew and close what is due. What a rule refuses is left to somebody else, or to a person."""
+        grant = self._sets.usable_grant(now)
+        renewals, closings = upkeep.due(self._sets.view, grant, seen, now)
+        for request in renewals:
+            with suppress(RuleError):
+                self._issue(Issue((request,)), now, store, outputs)
+        for closing in closings:
+            with suppress(RuleError):
+                act = self._revoke(Revoke(closing.pid, until=closing.until), now, store, outputs)
+                self._publish(act, now, store, outputs)
+
     def _on_write(
         self,
         command: AddRecord | UpdateRecord | DeleteRecord,
@@ -110,7 +125,7 @@ class Commands:
         self._sets.absorb_records(records, None, now, store, outputs, ask=True)
         outputs.append(Result(written))
 
-    def _on_issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> tuple[Issued, ...]:
         view = self._sets.view
         signed = self._issuing.issue(event, view, now, store)
         elements: list[Element] = []
@@ -130,7 +145,7 @@ class Commands:
             assert bundle is not None
             issued.append(Issued(one.act.id, bundle))
         self._sets.absorb(intake, None, now, store, outputs)
-        outputs.append(Result(tuple(issued)))
+        return tuple(issued)
 
     def _on_import(self, event: Import, now: Moment, store: Store, outputs: list[Output]) -> None:
         """Take in what a file holds; its mistakes are counted, and nobody is to blame."""

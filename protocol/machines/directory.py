@@ -1,8 +1,9 @@
 """Directory: where the nodes of a group can be reached, as they say in contact records.
 
-Every node that listens, or whose identity may be sealed something for, keeps one contact record: under an id
-that follows from its identity and node id, of the expiring class, so that what nobody renews is forgotten. It
-is written again every day, and when what it says changes. Every node learns addresses from the records of the
+Every member's node keeps one contact record: under an id that follows from its identity and node id, of the
+expiring class, so that what nobody renews is forgotten. It says where the node listens, if it does, and for
+which key an administrator can be sealed something; that it is there says that its writer has been seen. It is
+written again every day, and when what it says changes. Every node learns addresses from the records of the
 others, and where it knows more of them than it can remember it draws some at random: a partner drawn from
 all members is what heals a group that has fallen apart, and what keeps its links from being captured.
 
@@ -12,7 +13,7 @@ Source: design sections 6 and 8; protocol-study 1.6, "Why directory-backed".
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from protocol.authority.grants import Grant
@@ -29,9 +30,11 @@ from protocol.limits import (
 )
 from protocol.machines.record_keeping import Change, header_in
 from protocol.peer_time import Moment
-from protocol.records.record import RECORD_ID_BYTES, new_record_id
+from protocol.records.record import RECORD_ID_BYTES, Header, new_record_id
 from protocol.records.record_set import RecordSet
 from protocol.records.reserved import CONTACT_TYPE, Contact, decode_untrusted_contact, encode_contact
+
+_PAGE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,20 @@ class Directory:
         self._said: bytes | None = None  # the body of our record
         self._renew_s = 0  # by the clock
         self._retry_ms = 0
+        self.sightings = 0  # how often a contact record has come
+        self._seen_s: dict[bytes, int] = {}  # by pid, in seconds UTC
 
     def load(self, store: RecordSet) -> None:
-        """Read back at start what our own record says."""
+        """Read back at start what our own record says, and who has been seen."""
+        for record_id in self._contacts(store):
+            shown = store.shown(record_id)
+            assert shown is not None
+            self._note_seen(header_in(store, shown))
         shown = store.shown(self.record_id)
         if shown is None:
             return
         header = header_in(store, shown)
-        self._renew_s = header.hlc_s + CONTACT_RENEWAL_S
+        self._renew_s = _renewal_of(header)
         self._said = None if header.body_hash is None else store.body(header.body_hash)
 
     # --- our own record -------------------------------------------------------------------------------------
@@ -77,20 +86,18 @@ class Directory:
         return ContactWish(self.record_id, body, now.utc_s + CONTACT_LIFE_S)
 
     def _contact(self, listens: Sequence[str], grant: Grant | None) -> bytes | None:
-        """What our record has to say; None while there is nothing to say and never was."""
+        """What our record has to say; None without a credential to write it under."""
         if grant is None:
             return None
         addresses, admin = tuple(listens)[:CONTACT_ADDRESSES_MAX], ADMIN in grant.roles
         if admin:
             return encode_contact(Contact(addresses, self._node_id, self._sealing))
-        if not addresses and self._said is None:
-            return None
         return encode_contact(Contact(addresses, self._node_id))
 
-    def on_written(self, wish: ContactWish, now: Moment) -> None:
+    def on_written(self, header: Header, wish: ContactWish) -> None:
         """Our record has been written."""
         self._said = wish.body
-        self._renew_s = now.utc_s + CONTACT_RENEWAL_S
+        self._renew_s = _renewal_of(header)
 
     def on_refused(self, now: Moment) -> None:
         """It could not be written; try again later."""
@@ -105,11 +112,26 @@ class Directory:
         return max(now.mono_ms + wait_ms, self._retry_ms)
 
     def _rests_s(self, now: Moment) -> int:
-        """For how long what we said is fresh enough: not at all if a clock said so that was set back since."""
+        """For how long what we said is fresh enough: not at all if that clock was set back since."""
         rest_s = self._renew_s - now.utc_s
         return rest_s if 0 < rest_s <= CONTACT_RENEWAL_S else 0
 
     # --- those of others ------------------------------------------------------------------------------------
+
+    def seen_s(self, pid: bytes) -> int | None:
+        """When a member last said that it was there, in seconds UTC."""
+        return self._seen_s.get(pid)
+
+    def _note_seen(self, header: Header) -> None:
+        self.sightings += 1
+        self._seen_s[header.creator] = max(header.hlc_s, self._seen_s.get(header.creator, 0))
+
+    def _contacts(self, store: RecordSet) -> Iterator[bytes]:
+        """The ids of all contact records that are shown."""
+        after = b""
+        while page := store.shown_of_type(CONTACT_TYPE, after, _PAGE):
+            yield from page
+            after = page[-1]
 
     def learn(self, changes: Iterable[Change], store: RecordSet) -> list[str]:
         """The addresses in contact records that have come, or changed."""
@@ -118,6 +140,8 @@ class Directory:
             for change in changes
             if change.header.type == CONTACT_TYPE and change.kind in ("record-added", "record-changed")
         ]
+        for header in headers:
+            self._note_seen(header)
         bodies = [store.body(header.body_hash) for header in headers if header.body_hash is not None]
         return [address for body in bodies for address in self._addresses(body)]
 
@@ -146,3 +170,9 @@ class Directory:
         except RemoteProtocolError:
             return []  # its writer harms nobody but itself
         return [] if contact.node_id == self._node_id else list(contact.addresses)
+
+
+def _renewal_of(header: Header) -> int:
+    """When a contact is to be written again: after a day, or half of its life if that is shorter."""
+    assert header.expires is not None
+    return header.hlc_s + min(CONTACT_RENEWAL_S, (header.expires - header.hlc_s) // 2)

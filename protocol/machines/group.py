@@ -26,6 +26,7 @@ from protocol.authority.grants import Grant
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import Fault, RemoteProtocolError, RuleError
 from protocol.ids import split_ids
+from protocol.limits import END_OF_TIME_S
 from protocol.machines import flood
 from protocol.machines.commands import Commands
 from protocol.machines.events import (
@@ -49,6 +50,7 @@ from protocol.machines.records import Store
 from protocol.machines.sets import Sets
 from protocol.machines.synchronize import Synchronize
 from protocol.machines.telling import note, note_foreign
+from protocol.machines.upkeep import Upkeep
 from protocol.peer_time import Moment
 from protocol.wire.messages import (
     Bye,
@@ -85,6 +87,7 @@ class GroupMachine:
         self.node_id = node_id
         self._sets = Sets(gid, own, node_id=node_id, rng=rng, end=self._end)
         self._commands = Commands(own, self._sets, rng)
+        self.upkeep = Upkeep(own.public.pid)
         self.members = self._sets.members
         self.data = self._sets.data
         self.directory = self._sets.directory
@@ -95,6 +98,7 @@ class GroupMachine:
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
+        self._links_made = 0
 
     def load(self, now: Moment, store: Store) -> None:
         """Read the group back from its store; call once, before the first event."""
@@ -114,6 +118,7 @@ class GroupMachine:
             outputs += self._end(event.link, error.fault.value, now, store)
         self._settle(now, store, outputs)
         self.links.note_settled(self.data.ids.revision, now)
+        self.upkeep.note(self._own_grant, len(self.members.ids), self.directory.sightings + self._links_made)
         self.links.note_said(outputs, now)
         return outputs
 
@@ -172,6 +177,7 @@ class GroupMachine:
             outputs += self._left(gone, now, store)
         link = self.links.get(event.link)
         if link is not None:
+            self._links_made += 1
             self.synchronize.on_up(link, store)
             outputs += self.bodies.on_up(link.id, now, store)
             outputs.append(note("neighbor-connected", neighbor_facts(link), now, store))
@@ -301,8 +307,15 @@ class GroupMachine:
         grant = self.members.own_grant(now.utc_s)
         self._sets.absorb_records(self.data.on_tick(grant, now, store), None, now, store, outputs)
         self._write_contact(now, store, outputs)
+        self._commands.keep_up(self.upkeep, self._seen, now, store, outputs)
         outputs += self.bodies.on_tick(now, store)
         outputs += self.synchronize.on_tick(now)
+
+    def _seen(self, pid: bytes) -> int | None:
+        """When a key was last seen, in seconds UTC: by its contact record, or because it is a neighbor."""
+        if any(link.key.pid == pid for link in self.links):
+            return END_OF_TIME_S
+        return self.directory.seen_s(pid)
 
     def _write_contact(self, now: Moment, store: Store, outputs: list[Output]) -> None:
         grant = self._sets.usable_grant(now)
@@ -314,7 +327,7 @@ class GroupMachine:
         except RuleError:
             self.directory.on_refused(now)  # what hinders it, whoever writes something is told
             return
-        self.directory.on_written(wish, now)
+        self.directory.on_written(intake.fresh[0].header, wish)
         self._sets.absorb_records(intake, None, now, store, outputs)
 
     def next_deadline(self, now: Moment) -> int | None:
@@ -327,6 +340,7 @@ class GroupMachine:
             self.data.next_deadline(now),
             self.directory.next_deadline(self.links.listens, self._sets.usable_grant(now), now),
             self.bodies.next_deadline(),
+            self.upkeep.next_deadline(now),
             self._own_change(now),
         ]
         return min((due for due in dues if due is not None), default=None)

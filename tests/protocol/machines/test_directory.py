@@ -17,6 +17,7 @@ from protocol.limits import (
 from protocol.machines.directory import Directory
 from protocol.machines.events import Dial, Send
 from protocol.machines.record_keeping import Change
+from protocol.peer_time import hlc_at
 from protocol.records.memory import MemoryStore
 from protocol.records.record import Header, RecordItem, decode_untrusted_header
 from protocol.records.record_set import State
@@ -72,13 +73,17 @@ def test_node_that_listens_says_where_and_tells_its_neighbors(group):
     ]
 
 
-def test_member_that_does_not_listen_says_nothing(group):
+def test_member_that_does_not_listen_says_that_it_is_there(group):
     player = listening(group, "dave")
     player.at(0)
-    assert contact_of(player) is None
-    assert (
-        player.machine.directory.next_deadline((), player.machine.members.own_grant(NOW.utc_s), NOW) is None
-    )
+    _, contact = contact_of(player)
+    assert contact.addresses == ()
+    assert player.machine.directory.seen_s(named("dave").public.pid) == NOW.utc_s
+
+
+def test_who_has_no_credential_says_nothing():
+    assert directory().wish(LISTENS, None, NOW) is None
+    assert directory().next_deadline(LISTENS, None, NOW) is None
 
 
 def test_administrator_publishes_its_sealing_key_even_if_it_does_not_listen(group):
@@ -127,7 +132,9 @@ def test_contact_written_by_a_clock_that_was_far_ahead_is_written_again_once_it_
     ahead = after(10 * 365 * 86_400)
     wish = mine.wish(LISTENS, grant, ahead)
     assert wish is not None
-    mine.on_written(wish, ahead)
+    writer = Writer.of(group, "bob")
+    written = writer.add(CONTACT_TYPE, body=wish.body, hlc=hlc_at(ahead.utc_ms), expires=wish.expires)
+    mine.on_written(written.header, wish)
     assert mine.wish(LISTENS, grant, ahead) is None
     assert mine.next_deadline(LISTENS, grant, NOW) == NOW.mono_ms
     assert mine.wish(LISTENS, grant, NOW) is not None

@@ -299,7 +299,7 @@ def test_end_of_our_credential_is_told_once_when_it_comes():
     group = Group()
     group.grant("alice -> bob:member", window=Window(NOW.utc_s - 300, NOW.utc_s + 9))
     player = Player.of(group, "bob")
-    assert player.deadline() == after(10).mono_ms
+    player.at(5)
     assert told(player.at(9.999)) == []
     assert told(player.at(10)) == ["credential-expired"]
     assert told(player.at(11) + player.at(100)) == []
@@ -308,6 +308,7 @@ def test_end_of_our_credential_is_told_once_when_it_comes():
 def test_credential_of_ours_whose_time_comes_is_adopted_then(group):
     group.grant("alice -> bob:admin", window=Window(NOW.utc_s + 20, NOW.utc_s + DAY))
     player = Player.of(group, "bob")
+    player.at(0)
     assert player.deadline() == after(20).mono_ms
     assert told(player.at(20)) == ["credential-adopted"]
     grant = player.machine.members.own_grant(after(20).utc_s)
@@ -358,6 +359,8 @@ def test_act_ahead_of_the_clock_counts_when_its_time_comes(group):
     player = Player.of(group, "bob")
     player.meet(1, "alice")
     player.meet(2, "carl")
+    player.at(0)
+    player.at(1)
     act = group.act("alice", Kind.ANNUL, {"act": bytes(32)}, hlc=hlc_at(NOW.utc_ms + HLC_AHEAD_MS_MAX + 7000))
     assert said(player.hear(1, news(act))) == []
     assert player.deadline() == after(7).mono_ms

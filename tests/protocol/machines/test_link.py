@@ -337,6 +337,7 @@ def test_change_reaches_the_digest_that_neighbors_are_told_a_second_later(group,
     granted = group.grant("alice -> dave:member")
     player.at(5)
     player.hear(1, news(*granted.elements))
+    assert said(player.at(5.5)) == []
     assert player.deadline() == after(6).mono_ms
     outputs = player.at(6)
     assert said(outputs, 1) == said(outputs, 2) == [player.agree()]
