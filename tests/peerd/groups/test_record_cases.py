@@ -26,6 +26,7 @@ from peerd.errors import Conflict, NotFound, NotReady, PeerdError
 from protocol.credentials.roles import role_names
 from protocol.errors import RuleError
 from protocol.limits import BODY_BYTES_MAX, EXPIRING_LIFE_S_MAX
+from protocol.records.record_set import State
 from tests.support.cluster import Node, calm, cluster, grow, until
 
 WHOLE = RecordQuery(data=True)
@@ -490,3 +491,63 @@ def roles(node: Node, group: str) -> list[str]:
     grant = node.credential(group)
     assert grant is not None
     return list(role_names(grant.roles))
+
+
+# --- what is not there ------------------------------------------------------------------------------------
+
+
+async def test_a_record_of_which_no_version_counts_is_not_known(tmp_path, autojump_clock):
+    async with founder(tmp_path) as (alice, group):
+        added = await add(alice, group)
+        opened = alice.opened(group)
+        assert opened is not None
+        opened.store.begin()
+        opened.store.set_state(bytes.fromhex(added.version_id), State.ASIDE, 0)
+        opened.store.hide(bytes.fromhex(added.record_id))
+        opened.store.commit()
+        with pytest.raises(RuleError, match="is known here") as caught:
+            await get(alice, group, added.record_id)
+        assert caught.value.code == "record-not-found"
+
+
+async def test_without_its_key_an_identity_writes_nothing_and_reads_all(tmp_path, autojump_clock):
+    async with founder(tmp_path) as (alice, group):
+        added = await add(alice, group)
+        (path,) = alice.home.identities.glob("*.pem")
+        path.unlink()
+        for write in (
+            add(alice, group),
+            change(alice, group, added.record_id, data="YQ"),
+            alice.service.set_record_data(group, added.record_id, b"", WriteQuery()),
+            alice.service.delete_record(group, added.record_id, WriteQuery()),
+        ):
+            assert await refused(write) == "no-key-access"
+        assert await listed(alice, group) == [added]
+
+
+async def test_records_of_a_key_that_was_removed_are_found_by_its_full_name(tmp_path, autojump_clock):
+    async with founder(tmp_path) as (alice, group):
+        added = await add(alice, group)
+        opened = alice.opened(group)
+        assert opened is not None
+        opened.machine.members.view.subjects = lambda: iter(())  # type: ignore[method-assign]
+        for name in (alice.peer_name, alice.peer_name[:40]):
+            assert await listed(alice, group, creator=name) == [added]
+            assert await searched(alice, group, f'creator = "{name}"') == [added]
+        with pytest.raises(NotFound):
+            await listed(alice, group, creator="alice")
+
+
+async def test_what_has_ended_by_group_time_is_not_found_even_before_it_is_taken_away(
+    tmp_path, autojump_clock, monkeypatch
+):
+    async with founder(tmp_path) as (alice, group):
+        ending = await add(alice, group, valid_s=60)
+        opened = alice.opened(group)
+        assert opened is not None
+        assert await listed(alice, group) == [ending]
+        assert ending.expires is not None
+        end_s = schema.seconds_at(ending.expires)
+        monkeypatch.setattr(opened.machine.data.time, "now_s", lambda _: end_s)
+        assert await listed(alice, group) == []
+        assert await searched(alice, group, "version = 1") == []
