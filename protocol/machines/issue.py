@@ -163,6 +163,7 @@ def _evidence_room(view: View, issuer: Issuer, store: ActSet) -> int:
 
 
 def check_ready(view: View) -> Root:
+    """The root version that signs now. Raises: RuleError(group-not-ready) before genesis has arrived."""
     if view.root is None:
         raise RuleError(
             "group-not-ready",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -41,11 +42,10 @@ def directory(name: str = "bob") -> Directory:
     return Directory(GID, named(name), node_id(name), random.Random(1))
 
 
-def contact_of(player: Player) -> tuple[Header, Contact] | None:
+def contact_of(player: Player) -> tuple[Header, Contact]:
     """Our own contact record as it stands."""
     shown = player.store.shown(player.machine.directory.record_id)
-    if shown is None:
-        return None
+    assert shown is not None
     header = decode_untrusted_header(player.store.header(shown) or b"")
     return header, decode_untrusted_contact(player.store.body(header.body_hash or b"") or b"")
 
@@ -161,7 +161,7 @@ def test_more_addresses_than_fit_are_left_out(group):
 
 
 def contact(
-    writer: Writer, name: str, *addresses: str, body: bytes | None = None, **changed: bytes
+    writer: Writer, name: str, *addresses: str, body: bytes | None = None, **changed: Any
 ) -> RecordItem:
     said = encode_contact(Contact(addresses, node_id(name))) if body is None else body
     return writer.add(CONTACT_TYPE, body=said, life_s=3600, **changed)
@@ -173,7 +173,7 @@ def holding(items: list[RecordItem]) -> MemoryStore:
     def put(store: MemoryStore) -> None:
         for item in items:
             store.put_version(item.header, State.KEPT, NOW.utc_ms)
-            store.put_body(item.header.body_hash, item.body)
+            store.put_body(item.header.body_hash or b"", item.body or b"")
             store.show(item.header)
 
     in_transaction(store, put)
