@@ -361,7 +361,9 @@ class Maker:
             more["adopts"] = old.act_id + b"".join(one for one in others if rng.random() < 0.2)
         if "adopts" in more or rng.random() < 0.05:
             more["keep"] = self.cut(old.pid)
-        removals = self.removals.get(old.pid, [])
+        removals = self.removals.get(
+            old.pid if rng.random() < 0.9 else self.rng.choice(self.acts).place.author, []
+        )
         if removals and rng.random() < 0.6:
             more["despite"] = b"".join(rng.sample(removals, rng.randrange(1, min(3, len(removals)) + 1)))
         subject = next(name for name in self.keys if named(name).public.pid == old.pid)

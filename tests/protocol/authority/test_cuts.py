@@ -114,6 +114,13 @@ def test_despite_overrules_only_what_it_names(story):
     assert story.view.removals_of(named("cat").public.pid) == tuple(sorted((one.id, other.id)))
 
 
+def test_despite_names_removals_of_the_subject_only(story):
+    cut = story.revoke("ann", "cat")
+    other = story.revoke("ann", "ben")
+    back = story.grant("ann", "cat", despite=[other])
+    assert story.view.hits_of(back.id) == (cut.id,)
+
+
 def test_nothing_is_made_in_spite_of_a_key_revocation(story):
     cut = story.revoke("ann", "cat", for_ever=True)
     back = story.grant("root", "cat", 3, despite=[cut])
