@@ -222,7 +222,7 @@ def test_foreign_act_is_told_when_it_comes_or_when_its_time_comes(ahead_ms, grou
     node.take(group.elements, None)
 
     def told(event: Input, now: Moment = LATER) -> list[str]:
-        outputs = node.write(lambda store: machine.handle(event, now, store))
+        outputs = node.write(lambda _: machine.handle(event, now, node.store))
         notices = [output for output in outputs if isinstance(output, Notice)]
         return [notice.facts["act"] for notice in notices if notice.kind == "key-used-elsewhere"]
 

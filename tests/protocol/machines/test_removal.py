@@ -213,6 +213,7 @@ def give(writer: Player, reader: Player, what: Written) -> None:
 def test_who_resigns_is_no_member_any_more_and_what_it_granted_stays(group):
     player = Player.of(group, "bob")
     (result,) = only(Result, player.tell(Resign("enough")))
+    assert isinstance(result.value, Removed)
     assert isinstance(act_of(player, result.value.act_id).body, ResignBody)
     assert not is_member(player, "bob")
     assert is_member(player, "carl")

@@ -62,8 +62,7 @@ def test_credential_is_renewed_when_a_third_of_its_life_is_left(alice):
     assert end_of(alice, "carl") == first
     wait_until(alice, LIFE_S * 0.75)
     second = end_of(alice, "carl")
-    assert second is not None
-    assert second > first
+    assert (second or 0) > (first or 0) > 0
     grant = alice.machine.members.view.current(named("carl").public.pid, alice.now.utc_s)
     assert grant is not None
     assert (grant.renews is not None, grant.wanted) == (True, LIFE_S)
@@ -103,7 +102,7 @@ def test_group_may_leave_it_to_people(alice):
 def test_group_may_say_when_and_for_how_long(alice):
     alice.tell(SetProperties({"renewal": {"left": 2, "valid_s": 5 * LIFE_S}}, Group().key(GRC)))
     wait_until(alice, LIFE_S * 0.6)
-    assert end_of(alice, "carl") - alice.now.utc_s > 4 * LIFE_S
+    assert (end_of(alice, "carl") or 0) - alice.now.utc_s > 4 * LIFE_S
 
 
 def twin(alice: Player, name: str) -> Player:
