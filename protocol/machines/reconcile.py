@@ -39,7 +39,7 @@ bytes are those of reconcile_format.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TypeAlias
@@ -179,6 +179,11 @@ class _Found:
         if identifier not in self._all:
             self._all[identifier] = None
             self._new.append(identifier)
+
+    def add_all(self, identifiers: Iterable[bytes]) -> None:
+        new = dict.fromkeys(one for one in identifiers if one not in self._all)
+        self._all.update(new)
+        self._new += new
 
     def take(self) -> tuple[bytes, ...]:
         """What was added since the last call."""
@@ -447,14 +452,17 @@ class Reconciliation:
         lacking: list[bytes] = []
         common: list[bytes] = []
         entries = self._entries(start, stop)
-        for entry, name in zip(entries, self._names(entries, draft), strict=True):
-            if name in listed:
-                listed[name] = False
-                common.append(entry)
-            else:
-                lacking.append(id_of(entry))
-        for identifier in lacking:
-            self._to_send.add(identifier)
+        if not listed:
+            self._count_names(entries, draft)  # though nothing is to be found among them
+            lacking = [id_of(entry) for entry in entries]
+        else:
+            for entry, name in zip(entries, self._names(entries, draft), strict=True):
+                if name in listed:
+                    listed[name] = False
+                    common.append(entry)
+                else:
+                    lacking.append(id_of(entry))
+        self._to_send.add_all(lacking)
         self._note_wanted(listed)
         draft.common = [] if draft.common is None else draft.common
         draft.common += common
@@ -481,9 +489,14 @@ class Reconciliation:
         """What a list calls these entries: their short ids, or whole ones after a repetition."""
         if self._whole_ids:
             return [id_of(entry) for entry in entries]
-        draft.short_ids += len(entries)
-        self._charge(len(entries))
+        self._count_names(entries, draft)
         return [self._short_id(id_of(entry)) for entry in entries]
+
+    def _count_names(self, entries: list[bytes], draft: _Draft) -> None:
+        """Count short ids against what one message, and one session, may take."""
+        if not self._whole_ids:
+            draft.short_ids += len(entries)
+            self._charge(len(entries))
 
     def _fingerprint(self, start: int, stop: int) -> bytes:
         self._charge(stop - start)

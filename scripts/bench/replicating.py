@@ -385,7 +385,7 @@ class _Notices:
             with node.client() as client:
                 for event in client.events(kinds="record-added", follow=True, on_open=opened):
                     with self.heard:
-                        self.seen[node.name, event.facts["record_id"]] = steady_s()
+                        self.seen[node.name, event.facts.get("record_id", "")] = steady_s()
                         self.heard.notify_all()
         except (ClientError, PeerdError):
             return  # it was stopped
