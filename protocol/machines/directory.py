@@ -57,6 +57,7 @@ class Directory:
         self._sealing = public_sealing_key(own)
         self._said: bytes | None = None  # the body of our record
         self._renew_s = 0  # by the clock
+        self._ends_s = 0  # when our record expires
         self._retry_ms = 0
         self.sightings = 0  # how often a contact record has come
         self._seen_s: dict[bytes, int] = {}  # by pid, in seconds UTC
@@ -71,7 +72,8 @@ class Directory:
         if shown is None:
             return
         header = header_in(store, shown)
-        self._renew_s = _renewal_of(header)
+        self._renew_s = header.hlc_s + CONTACT_RENEWAL_S
+        self._ends_s = header.expires or 0
         self._said = None if header.body_hash is None else store.body(header.body_hash)
 
     # --- our own record -------------------------------------------------------------------------------------
@@ -79,9 +81,9 @@ class Directory:
     def wish(self, listens: Sequence[str], grant: Grant | None, now: Moment) -> ContactWish | None:
         """The record that is to be written now, if one is."""
         body = self._contact(listens, grant)
-        if body is None or now.mono_ms < self._retry_ms:
+        if body is None or grant is None or now.mono_ms < self._retry_ms:
             return None
-        if body == self._said and self._rests_s(now) > 0:
+        if body == self._said and self._rests_s(grant, now) > 0:
             return None
         return ContactWish(self.record_id, body, now.utc_s + CONTACT_LIFE_S)
 
@@ -97,7 +99,8 @@ class Directory:
     def on_written(self, header: Header, wish: ContactWish) -> None:
         """Our record has been written."""
         self._said = wish.body
-        self._renew_s = _renewal_of(header)
+        self._renew_s = wish.expires - CONTACT_LIFE_S + CONTACT_RENEWAL_S
+        self._ends_s = header.expires or 0
 
     def on_refused(self, now: Moment) -> None:
         """It could not be written; try again later."""
@@ -106,15 +109,18 @@ class Directory:
     def next_deadline(self, listens: Sequence[str], grant: Grant | None, now: Moment) -> int | None:
         """When there may be something to write, on the monotonic clock."""
         body = self._contact(listens, grant)
-        if body is None:
+        if body is None or grant is None:
             return None
-        wait_ms = self._rests_s(now) * 1000 if body == self._said else 0
+        wait_ms = self._rests_s(grant, now) * 1000 if body == self._said else 0
         return max(now.mono_ms + wait_ms, self._retry_ms)
 
-    def _rests_s(self, now: Moment) -> int:
-        """For how long what we said is fresh enough: not at all if that clock was set back since."""
+    def _rests_s(self, grant: Grant, now: Moment) -> int:
+        """For how long what we said need not be said again: not at all if the clock that said when was set
+        back since, or if a newer credential lets it live longer.
+        """
         rest_s = self._renew_s - now.utc_s
-        return rest_s if 0 < rest_s <= CONTACT_RENEWAL_S else 0
+        ends_early = self._ends_s < min(now.utc_s + CONTACT_RENEWAL_S, grant.window.end)
+        return rest_s if 0 < rest_s <= CONTACT_RENEWAL_S and not ends_early else 0
 
     # --- those of others ------------------------------------------------------------------------------------
 
@@ -170,9 +176,3 @@ class Directory:
         except RemoteProtocolError:
             return []  # its writer harms nobody but itself
         return [] if contact.node_id == self._node_id else list(contact.addresses)
-
-
-def _renewal_of(header: Header) -> int:
-    """When a contact is to be written again: after a day, or half of its life if that is shorter."""
-    assert header.expires is not None
-    return header.hlc_s + min(CONTACT_RENEWAL_S, (header.expires - header.hlc_s) // 2)

@@ -18,12 +18,12 @@ from protocol.authority.bodies import AnnulBody, Body, Kind, ResignBody
 from protocol.ids import ACT_ID_BYTES, CHAIN_BYTES
 from protocol.limits import (
     DIGEST_BYTES,
-    HLC_AHEAD_MS_MAX,
     LISTEN_ADDRESSES_MAX,
     REFERRALS_MAX,
     WANTED_IDS_MAX,
 )
 from protocol.peer_time import hlc_at
+from protocol.sim.faulty_records import RECORD_GARBAGE
 from protocol.sim.node import Node
 from protocol.wire.messages import (
     Bye,
@@ -35,7 +35,9 @@ from protocol.wire.messages import (
     Namespace,
     News,
     Open,
+    Piece,
     Reconcile,
+    Records,
     Taken,
     Transfer,
     Want,
@@ -53,7 +55,7 @@ class Faulty:
 
     def lets_out(self, message: Message) -> bool:
         """Whether it sends what an honest node would."""
-        return not (self.withholds and isinstance(message, (News, Transfer)))
+        return not (self.withholds and isinstance(message, (News, Records, Transfer, Piece)))
 
     def send_garbage(self, node: Node, rng: random.Random) -> None:
         """Send one piece of garbage on one of its links, if it has any."""
@@ -125,13 +127,6 @@ def _forgery(node: Node, rng: random.Random) -> bytes:
     return encode_message(News(() if act is None else (act.raw[:-1] + bytes([act.raw[-1] ^ 1]),)))
 
 
-def _future(node: Node, rng: random.Random) -> bytes:
-    """A good act, which has to wait for its time."""
-    return _news(
-        _act(node, rng, Kind.RESIGN, ResignBody(), ahead_ms=HLC_AHEAD_MS_MAX + rng.randint(1, 60_000))
-    )
-
-
 def _digest(node: Node, rng: random.Random) -> bytes:
     return encode_message(KeepAlive(*_untrue(rng)))
 
@@ -177,11 +172,11 @@ GARBAGE: dict[str, Callable[[Node, random.Random], bytes]] = {
     "orphan": _orphan,
     "escalation": _escalation,
     "forgery": _forgery,
-    "future": _future,
     "digest": _digest,
     "wants": _wants,
     "session": _session,
     "credit": _credit,
     "transfer": _transfer,
     "referrals": _referrals,
+    **RECORD_GARBAGE,
 }

@@ -11,9 +11,8 @@ Beside each figure stands what the design expects of flooding on such links (pro
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TypeAlias
 
 from protocol.limits import LINKS_TARGET
@@ -108,7 +107,7 @@ def measure(nodes: int, seed: int, items: int = ITEMS) -> Measured:
         healed_ms = _part_and_heal(world)
     except AssertionError as error:
         raise SimulationFailed(f"{nodes} nodes, seed {seed}\n{world.trace.tail(40)}\n{error}") from error
-    return Measured(nodes, seed, fmean(degrees), min(degrees), joined_ms, healed_ms, costs)
+    return Measured(nodes, seed, _mean(degrees), min(degrees), joined_ms, healed_ms, costs)
 
 
 # --- news ---------------------------------------------------------------------------------------------------
@@ -161,11 +160,11 @@ def _cost(world: World, kind: str, items: int) -> Cost:
     times = _follow(world, KINDS[kind], items, Weather(), COMMIT_MS)
     return Cost(
         kind=kind,
-        hops=fmean(one.hops for one in hops),
-        last_ms=fmean(one.last_ms for one in times),
-        redundancy=fmean(one.redundancy for one in times),
-        item_bytes=fmean(one.item_bytes for one in times),
-        node_bytes=fmean(one.node_bytes for one in times),
+        hops=_mean(one.hops for one in hops),
+        last_ms=_mean(one.last_ms for one in times),
+        redundancy=_mean(one.redundancy for one in times),
+        item_bytes=_mean(one.item_bytes for one in times),
+        node_bytes=_mean(one.node_bytes for one in times),
     )
 
 
@@ -232,3 +231,8 @@ def _wait(world: World, holds: Callable[[], bool], ms_max: int, what: str) -> in
     took = world.run_until(holds, ms_max)
     assert took is not None, f"convergence: no {what} within {ms_max} ms"
     return took
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every)

@@ -88,8 +88,16 @@ class Figures:
 class World:
     """One group and all its nodes."""
 
-    def __init__(self, rng: random.Random, weather: Weather | None = None) -> None:
-        """The first node is the creator's, and alone; nothing has happened yet."""
+    def __init__(
+        self,
+        rng: random.Random,
+        weather: Weather | None = None,
+        properties: PropertiesBody | None = None,
+    ) -> None:
+        """The first node is the creator's, and alone; nothing has happened yet. `properties` are the group's
+        from its beginning.
+        """
+        self._properties = properties or PropertiesBody()
         self.rng = rng
         self.schedule = Schedule()
         self.trace = Trace()
@@ -141,7 +149,7 @@ class World:
             creator_name=self.peer_name(name),
             creator_friendly_name="",
             classifier="sim",
-            properties=PropertiesBody(),
+            properties=self._properties,
             recovery=[self._new_key().public],
             nonce=self.rng.randbytes(32),
             now=Moment(0, EPOCH_MS),

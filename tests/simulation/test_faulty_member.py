@@ -10,7 +10,10 @@ from protocol.sim.world import World
 from tests.simulation.worlds import MINUTE, SECOND, gathered, neighbors, renew, settled, until
 
 # What an honest node answers by ending the link, and what it holds, ignores, or even admits in the end.
-ENDS_THE_LINK = ("noise", "out-of-turn", "escalation", "forgery", "referrals")
+ENDS_THE_LINK = (
+    *("noise", "out-of-turn", "escalation", "forgery", "referrals"),
+    *("record-of-others", "record-forgery"),
+)
 IS_BORNE = tuple(name for name in GARBAGE if name not in (*ENDS_THE_LINK, "session"))  # which may be either
 
 

@@ -78,7 +78,7 @@ def test_a_member_that_was_away_at_issue_picks_up_when_it_returns(how: str) -> N
 
 def test_an_expired_member_comes_back_through_any_member_with_the_issuer_gone() -> None:
     """Case (c): its credential ended and was renewed while it was away; the issuer is stopped by then."""
-    world = gathered(4, 3)
+    world = gathered(4, 3, renews=False)
     (short,) = world.admit(["short"], MEMBER, valid_s=LIFE_S, addresses=lambda name: ("n2:3587",))
     until(world, world.agreed, MINUTE)
     short.crash()
@@ -95,7 +95,7 @@ def test_an_expired_member_comes_back_through_any_member_with_the_issuer_gone() 
 
 
 def test_an_expired_member_that_nobody_renewed_stays_out_and_the_others_let_it_go() -> None:
-    world = gathered(5, 2)
+    world = gathered(5, 2, renews=False)
     (short,) = world.admit(["short"], MEMBER, valid_s=LIFE_S)
     until(world, world.agreed, MINUTE)
     until(world, lambda: neighbors(world)["short"] == ["n0", "n1"], MINUTE)
@@ -109,7 +109,7 @@ def test_an_expired_member_that_nobody_renewed_stays_out_and_the_others_let_it_g
 
 
 def test_a_member_that_was_let_go_is_back_as_soon_as_it_asks_after_its_renewal() -> None:
-    world = gathered(12, 2)
+    world = gathered(12, 2, renews=False)
     world.admit(["short"], MEMBER, valid_s=LIFE_S)
     until(world, world.agreed, MINUTE)
     world.run((LIFE_S + 300) * SECOND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from protocol.authority.bodies import PropertiesBody
 from protocol.credentials.roles import ADMIN, MEMBER
 from protocol.machines.events import Connect, Issued
 from protocol.sim.checks import check_always, check_quiet
@@ -17,9 +18,9 @@ MINUTE = 60 * SECOND
 QUIET_MS = 90 * SECOND  # a session that is left over is forgotten after a minute
 
 
-def made(seed: int, *, weather: Weather | None = None) -> World:
-    """A group of its creator alone."""
-    return World(random.Random(seed), weather)
+def made(seed: int, *, weather: Weather | None = None, renews: bool = True) -> World:
+    """A group of its creator alone; `renews` says whether credentials are renewed without people."""
+    return World(random.Random(seed), weather, PropertiesBody(renewal={"auto": renews}))
 
 
 def gathered(
@@ -29,9 +30,10 @@ def gathered(
     admins: Sequence[str] = (),
     line: bool = False,
     weather: Weather | None = None,
+    renews: bool = True,
 ) -> World:
     """A group of n0 and invited members that hold the same; in a mesh, or in a line n0 - n1 - n2 …"""
-    world = made(seed, weather=weather)
+    world = made(seed, weather=weather, renews=renews)
     if line:
         world.command(world.creator, Connect((), only=True))
 

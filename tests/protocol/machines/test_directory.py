@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from protocol.limits import (
 from protocol.machines.directory import Directory
 from protocol.machines.events import Dial, Send
 from protocol.machines.record_keeping import Change
-from protocol.peer_time import hlc_at
+from protocol.peer_time import Window, hlc_at
 from protocol.records.memory import MemoryStore
 from protocol.records.record import Header, RecordItem, decode_untrusted_header
 from protocol.records.record_set import State
@@ -138,6 +139,18 @@ def test_contact_written_by_a_clock_that_was_far_ahead_is_written_again_once_it_
     assert mine.wish(LISTENS, grant, ahead) is None
     assert mine.next_deadline(LISTENS, grant, NOW) == NOW.mono_ms
     assert mine.wish(LISTENS, grant, NOW) is not None
+
+
+def test_contact_that_ends_with_the_credential_is_written_again_under_a_newer_one_alone(group):
+    grant = Player.of(group, "bob").machine.members.own_grant(NOW.utc_s)
+    mine, short = directory(), replace(grant, window=Window(grant.window.start, NOW.utc_s + 60))
+    wish = mine.wish(LISTENS, short, NOW)
+    written = Writer.of(group, "bob").add(CONTACT_TYPE, body=wish.body, expires=NOW.utc_s + 60)
+    mine.on_written(written.header, wish)
+    for second in range(61):
+        assert mine.wish(LISTENS, short, after(second)) is None
+        assert mine.next_deadline(LISTENS, short, after(second)) > after(second).mono_ms
+    assert mine.wish(LISTENS, grant, after(30)) is not None
 
 
 def test_what_hinders_writing_is_tried_again_later():
