@@ -12,10 +12,9 @@ from peerd.errors import StoreError
 from peerd.gossip.neighbors import DialOut, Neighbors
 from peerd.gossip.offload import Offload
 from peerd.gossip.replication import Replication
-from peerd.gossip.runner import GroupRunner
+from peerd.gossip.runner import GroupRunner, RunnerStore
 from peerd.transport.frames import FrameChannel
 from peerd.transport.slots import Slot
-from protocol.authority.act_set import ActStore
 from protocol.authority.bundle import Bundle
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import AUTHORITY_BYTES
@@ -30,7 +29,7 @@ Tell = Callable[[Notice], None]
 class GroupPort:
     """The group as the handshake sees it. Its answers are of one durable state inside `decide` only."""
 
-    def __init__(self, machine: GroupMachine, store: ActStore, runner: GroupRunner) -> None:
+    def __init__(self, machine: GroupMachine, store: RunnerStore, runner: GroupRunner) -> None:
         """Reads the machine; changes it through the runner."""
         self._machine = machine
         self._store = store
@@ -81,7 +80,7 @@ class GroupNode:
     def __init__(
         self,
         machine: GroupMachine,
-        store: ActStore,
+        store: RunnerStore,
         *,
         dial: DialOut,
         clock: Clock,

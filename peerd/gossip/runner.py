@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -32,9 +32,14 @@ from protocol.errors import RuleError
 from protocol.limits import CRANK_EVENTS_MAX, INBOX_EVENTS_MAX
 from protocol.machines.events import Input, Output, Result, Tick
 from protocol.machines.group import GroupMachine
+from protocol.records.record_set import RecordSet
 
 T = TypeVar("T")
 Perform = Callable[[Sequence[Output]], None]
+
+
+class RunnerStore(ActStore, RecordSet, Protocol):
+    """All that a group holds, and the transactions over it."""
 
 
 @dataclass(slots=True)
@@ -70,7 +75,7 @@ class GroupRunner:
     """Drives one group's machine over one store."""
 
     def __init__(
-        self, machine: GroupMachine, store: ActStore, *, clock: Clock, offload: Offload, perform: Perform
+        self, machine: GroupMachine, store: RunnerStore, *, clock: Clock, offload: Offload, perform: Perform
     ) -> None:
         """`perform` carries outputs out without waiting; it is called after their transaction is durable."""
         self._machine = machine
