@@ -65,7 +65,8 @@ class CredentialInfo:
 @dataclass(frozen=True, slots=True)
 class IssueRequest:
     """One call. `key` comes from the subject's identity document; `info` None means renewal. `replace` takes
-    what the subject holds away, so that the new credential may be a lesser one.
+    what the subject holds away, so that the new credential may be a lesser one. `adopt` is the id of a void
+    grant to the subject that the new credential stands in for, with all that the subject signed under it.
     """
 
     subject: PeerName
@@ -76,6 +77,7 @@ class IssueRequest:
     as_root: bool = False
     trust_clock: bool = False
     replace: bool = False
+    adopt: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Plan:
     renews: bytes | None
     despite: tuple[bytes, ...] = ()
     replaces: bool = False  # a revocation of what the subject holds comes first
+    adopts: bytes | None = None
+    keep: tuple[bytes, ...] = ()
 
 
 def choose_issuer(
@@ -151,17 +155,15 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
         )
     _check_issuer(issuer, hlc)
     now_s = hlc_s(hlc)
-    base = _known_subject(view, request, now_s)
+    base = _known_subject(view, request, now_s) if request.adopt is None else _adopted(view, request)
     key = _subject_key(base, request)
     _check_line(view, issuer, key)
     info = request.info or CredentialInfo()
     level, roles = _level_and_roles(issuer, base, info)
     window, wanted = _period(view, issuer, base, info, now_s)
     replaces = request.replace and base is not None
-    if base is not None and base.window.holds(now_s) and not replaces:
-        _check_takes_nothing_away(base, level, window, info)
-    if replaces and base is not None:
-        _check_may_replace(issuer, base)
+    if base is not None:
+        _check_against(base, issuer, request, _Offer(level, window, info), now_s)
     plan = Plan(
         key=key,
         name=request.subject,
@@ -171,8 +173,10 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
         window=window,
         wanted=wanted,
         stored=request.store,
-        renews=base.act_id if base is not None and base.level == level and not replaces else None,
+        renews=_renewed(base, level, request),
         replaces=replaces,
+        adopts=request.adopt,
+        keep=view.heads_of(key.pid) if request.adopt is not None else (),
     )
     return replace(plan, despite=_despite(view, issuer, plan))
 
@@ -372,6 +376,55 @@ def _check_takes_nothing_away(current: Grant, level: int, window: Window, info: 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a request comes to: level and window, and the info that was given."""
+
+    level: int
+    window: Window
+    info: CredentialInfo
+
+
+def _check_against(base: Grant, issuer: Issuer, request: IssueRequest, offer: _Offer, now_s: int) -> None:
+    """Whether a new credential may stand beside, or in the place of, the one that it starts from."""
+    if request.adopt is not None:
+        if offer.level != base.level:
+            raise RuleError(
+                "invalid-role",
+                "a credential that stands in for another has its level",
+                hint="adopt it without a role, and change the role afterwards",
+            )
+    elif request.replace:
+        _check_may_replace(issuer, base)
+    elif base.window.holds(now_s):
+        _check_takes_nothing_away(base, offer.level, offer.window, offer.info)
+
+
+def _adopted(view: View, request: IssueRequest) -> Grant:
+    """The void grant that is to be stood in for. Raises: RuleError(invalid-argument)."""
+    admitted = None if request.adopt is None else view.admitted(request.adopt)
+    grant = None if admitted is None else admitted.grant
+    if grant is None or grant.key.authority != request.subject.authority:
+        raise RuleError(
+            "invalid-argument",
+            "there is no such credential of this subject here",
+            hint="peerd audit GROUP lists what was granted",
+        )
+    if view.is_effective(grant.act_id):
+        raise RuleError(
+            "already-exists",
+            "the credential counts, so nothing has to stand in for it",
+            hint="peerd credential show GROUP ID",
+        )
+    return grant
+
+
+def _renewed(base: Grant | None, level: int, request: IssueRequest) -> bytes | None:
+    if base is None or base.level != level or request.replace or request.adopt is not None:
+        return None
+    return base.act_id
+
+
 def _check_may_replace(issuer: Issuer, base: Grant) -> None:
     if issuer.level >= base.level or issuer.level > LEVEL_ADMIN_MAX:
         raise RuleError(
@@ -460,6 +513,8 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         store=plan.stored,
         renews=plan.renews,
         despite=b"".join(sorted(plan.despite)),
+        adopts=plan.adopts or b"",
+        keep=b"".join(plan.keep),
     )
     act = sign_act(place, Kind.GRANT, body, [issuer.signer])
     return act, make_der(act.id, issuer.signer.public, certificate)

@@ -10,7 +10,7 @@ from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.bodies import Kind, ResignBody, RevokeBody
 from protocol.authority.issuing import CredentialInfo, IssueRequest
 from protocol.credentials.names import name_of_key
-from protocol.credentials.roles import MEMBER
+from protocol.credentials.roles import ADMIN, MEMBER
 from protocol.errors import RuleError
 from protocol.ids import split_ids
 from protocol.machines.events import (
@@ -322,3 +322,48 @@ def test_renewal_of_who_was_demoted_stands_despite_of_the_demotion(group):
     player.at(5, Issue((IssueRequest(name_of_key(named("bob").public, "bob"), store=True),)))
     assert is_member(player, "bob")
     assert len(player.machine.members.view.live_grants(pid("bob"))) == 2
+
+
+# --- adopting ---------------------------------------------------------------------------------------------
+
+
+def cut_short(group: Group) -> tuple[Player, bytes]:
+    """Somebody removed bob without having heard of carl; the grant to carl, void since."""
+    player = Player.of(group, "alice")
+    group.act("alice", Kind.REVOKE_CREDENTIAL, {"key": named("bob").public.raw})
+    player = Player.of(group, "alice")
+    (grant,) = player.machine.members.view.grants_ever(pid("carl"))
+    assert not is_member(player, "carl")
+    return player, grant.act_id
+
+
+def adoption(name: str, grant_id: bytes, **wish: Any) -> IssueRequest:
+    return IssueRequest(name_of_key(named(name).public, name), store=True, adopt=grant_id, **wish)
+
+
+def test_innocent_is_adopted_with_all_that_it_signed(group):
+    player, grant_id = cut_short(group)
+    player.tell(Issue((adoption("carl", grant_id),)))
+    assert is_member(player, "carl")
+    assert player.machine.members.view.data_hits(grant_id) == ()
+    assert is_member(player.again(), "carl")
+
+
+def test_records_of_the_adopted_count_again(group):
+    carl = Player.of(group, "carl")
+    first = written(carl, AddRecord("note", (), b"still here"))
+    player, grant_id = cut_short(group)
+    give(carl, player, first)
+    assert player.store.shown(first.record_id) is None
+    player.tell(Issue((adoption("carl", grant_id),)))
+    assert player.store.shown(first.record_id) == first.version_id
+
+
+def test_what_counts_or_is_not_there_or_is_another_s_is_not_adopted(group):
+    player, grant_id = cut_short(group)
+    (daves,) = player.machine.members.view.grants_ever(pid("dave"))
+    wishes = [adoption("dave", daves.act_id), adoption("carl", bytes(32)), adoption("dave", grant_id)]
+    for wish in (*wishes, adoption("carl", grant_id, info=CredentialInfo(role=ADMIN))):
+        with pytest.raises(RuleError) as refused:
+            player.tell(Issue((wish,)))
+        assert refused.value.hint
