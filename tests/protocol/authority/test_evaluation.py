@@ -141,6 +141,23 @@ def test_head_that_an_adoption_keeps_may_arrive_last(orphaned):
     assert view.is_effective(adopter.id)
 
 
+@pytest.mark.parametrize("until", [None, START_S + 9000])
+def test_removals_that_come_together_hit_what_each_of_them_hits(until):
+    story = Story()
+    story.grant("root", "ann", 1)
+    ben = story.grant("ann", "ben", 2, end=START_S + 9000)
+    cat = story.grant("ben", "cat", end=START_S + 9000)
+    early = story.revoke("root", "ben", until=START_S + 1)
+    other = story.revoke("root", "ben", until=until)
+    view = story.without(early, other)
+    assert view.is_live(cat.id)
+    for act in (early, other):
+        view.add(act, story.admitted(act))
+    assert view.hits_of(ben.id) == (other.id,)
+    assert not view.is_live(ben.id)
+    assert not view.is_effective(cat.id)
+
+
 # --- annulment ----------------------------------------------------------------------------------------------
 
 
@@ -302,6 +319,19 @@ def test_records_under_an_adopted_grant_stand_like_those_of_the_grant_that_adopt
     assert story.view.data_hits(ben.id) == ()
     assert story.view.data_hits(back.id) == ()
     assert story.view.data_hits(adopter.id) != ()
+
+
+def test_of_a_grant_and_its_adopter_with_as_many_hits_the_grant_itself_decides():
+    story = Story()
+    story.grant("root", "ann", 1)
+    story.grant("ann", "ida", 254)
+    old = story.grant("ann", "ben", end=START_S + 9000)
+    story.grant("ida", "ben", adopts=[old])
+    early = story.revoke("ann", "ben", until=START_S + 9000)
+    story.revoke("ida", "ben")
+    hits = story.view.data_hits(old.id)
+    assert hits is not None
+    assert [hit.act_id for hit in hits] == [early.id]
 
 
 # --- invitations --------------------------------------------------------------------------------------------

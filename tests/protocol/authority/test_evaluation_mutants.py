@@ -21,7 +21,7 @@ from tests.protocol.authority import (
     test_rotation,
 )
 from tests.support.act_laws import as_the_text_says, changes_are_told, i1_in_any_order
-from tests.support.act_sets import Pair, pairs_of
+from tests.support.act_sets import START_S, Pair, pairs_of
 from tests.support.act_stories import Story
 from tests.support.mutants import Mutant, TooSlowError, at_most, mutants_of
 
@@ -36,7 +36,7 @@ SETS_QUICK = 100
 # Of the view what the laws look at.
 OF_THE_VIEW = ("View.data_hits", "View._protection", "View.is_live", "View.is_effective")
 # How a mutant shows: a law or test fails, or the code under it breaks.
-BREAKS = (AssertionError, AttributeError, LookupError, TypeError, ValueError, RecursionError, TooSlowError)
+BREAKS = (AssertionError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, TooSlowError)
 
 _SHORTCUT = "saves work; the long way comes to the same"
 _SAME_BOTH = "two acts of one number have both something before them, or neither"
@@ -48,6 +48,38 @@ SAME: dict[str, str] = {
     "at_seq: node.back.seq >= seq turned": _SHORTCUT,
     "meet: without one.prev is None": _SAME_BOTH,
     "meet: without other.prev is None": _SAME_BOTH,
+    "Heads.keep: never len(self.acts) <= FEW_HEADS": _SHORTCUT,
+    "Heads.keep: len(self.acts) <= FEW_HEADS turned": _SHORTCUT,
+    "Heads.common: never len(self.acts) * len(other.acts) > FEW_HEADS ** 2": _SHORTCUT,
+    "Heads.common: len(self.acts) * len(other.acts) > FEW_HEADS ** 2 turned": _SHORTCUT,
+    "ancestry: without node not in marked": _SHORTCUT,
+    "_first_marked: without node is not None": "nothing is no marked act",
+    "_first_marked: without node not in passed": _SHORTCUT,
+    "_first_marked: no passed.add(node)": _SHORTCUT,
+    "Linked.adopted: never not adopter.named": _SHORTCUT,
+    "Linked.continued: never grant.grant.renews is None": "no act has the id None",
+    "Cuts._heads: never not heads.acts": _SHORTCUT,
+    "excuses_of: without 0": _FOR_TYPES,
+    "CutsByKey.on_grant: never grant.target not in self._linked.removals": _SHORTCUT,
+    "CutsByKey.on: never removals is None": _FOR_TYPES,
+    "_hits: without one.kind == Kind.RESIGN": "no other removal reaches its own level",
+    "Evaluation._look_under: without node.effective is not None": _SHORTCUT,
+    "Evaluation._look_under: without heads_of(grant, node.chain).keep(node)": _SHORTCUT,
+    "Evaluation._keeps_more: never namer.grant is not None": "looks at more acts than need be",
+    "Evaluation._cut: never removal.kind != _RESIGN and (not is_exact(removal))": _SHORTCUT,
+    "Evaluation._cut: never (removal.target, removal.level) in self._cut_now": _SHORTCUT,
+    "Evaluation._excuse: never grant.id not in self.linked.renewers or not excuses_of(grant, self.linked)": (
+        _SHORTCUT
+    ),
+    "Evaluation._excuse: without grant.id not in self.linked.renewers": _SHORTCUT,
+    "Evaluation._excuse: without not excuses_of(grant, self.linked)": _SHORTCUT,
+    "Evaluation._note: without not before": "what is protected already is protected once more",
+    "Evaluation._is_usable: never grant.target not in self.linked.removals": _SHORTCUT,
+    "Evaluation._tell: no self._touched.clear()": "looks at more grants than need be",
+    "Evaluation._tell: never fresh and (not node.named)": _SHORTCUT,
+    "Protected.grow: without act.prev.id not in nodes": _SHORTCUT,
+    "Protected.grow: without act.cred.id not in nodes": _SHORTCUT,
+    "View.data_hits: without node.grant is None": "what is no grant has no standing",
 }
 
 
@@ -62,6 +94,9 @@ def told_by_hand() -> None:
     test_linked.test_revocation_of_what_is_no_key_is_of_nobody()
     test_evaluation.test_what_a_renewed_line_signs_goes_and_returns_with_its_excuse()
     test_evaluation.test_questions_about_what_is_not_there()
+    for until in (None, START_S + 9000):
+        test_evaluation.test_removals_that_come_together_hit_what_each_of_them_hits(until)
+    test_evaluation.test_of_a_grant_and_its_adopter_with_as_many_hits_the_grant_itself_decides()
     test_evaluation.test_adopted_grants_lie_inside_the_window_that_adopts()
     test_rotation.test_less_than_the_threshold_is_no_cosigning()
     test_rotation.test_of_two_the_cosigned_one_counts()
