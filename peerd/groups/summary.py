@@ -190,14 +190,29 @@ def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
 
 
 def _set_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
-    waiting = opened.machine.members.quarantined
-    if not waiting:
-        return []
-    return [
+    machine = opened.machine
+    waiting = {"acts": machine.members.quarantined, "records": machine.data.records.quarantined}
+    findings = [
         schema.Finding(
-            code="acts-from-the-future",
-            detail=f"acts dated more than five minutes ahead of this machine's clock wait ({waiting})",
+            code=f"{what}-from-the-future",
+            detail=f"{what} dated more than five minutes ahead of this machine's clock wait ({count})",
             hint="compare this machine's clock with the others': date -u",
             group=name,
         )
+        for what, count in waiting.items()
+        if count
+    ]
+    difference_ms = machine.data.time.contradiction_ms
+    if difference_ms is None:
+        return findings
+    says = "behind" if difference_ms > 0 else "ahead of"
+    seconds = abs(difference_ms) // 1000
+    return [
+        *findings,
+        schema.Finding(
+            code="clock-contradicted",
+            detail=f"this machine's clock is {seconds} s {says} its neighbors' clocks; it writes no records",
+            hint="set the clock, and see: date -u",
+            group=name,
+        ),
     ]

@@ -9,7 +9,10 @@ import trio
 
 from peerd.clock import Clock
 from peerd.control import schema
+from peerd.control.record_schema import RecordAdd
 from peerd.groups import summary
+from peerd.groups.open_group import OpenGroup
+from protocol.errors import RuleError
 from protocol.machines.events import DialOutcome
 from tests.support.builders import DAY
 from tests.support.cluster import Cluster, Node, agreed, calm, cluster, grow, until
@@ -257,3 +260,39 @@ async def test_acts_from_the_future_are_told_of_until_their_time_comes(tmp_path,
         await trio.sleep(301)
         assert "acts-from-the-future" not in await findings(bob)
         await until(lambda: agreed(name, nodes.all()), within_s=REDIAL_S)
+
+
+@pytest.mark.parametrize("ahead_ms", [600_000, -600_000])
+async def test_a_clock_that_all_neighbors_contradict_is_told_of(tmp_path, autojump_clock, ahead_ms):
+    async with cluster(tmp_path, tls=False) as nodes:
+        name = await grow(nodes, "alice", "bob")
+        alice, bob = nodes["alice"], nodes["bob"]
+        assert "clock-contradicted" not in await findings(alice)
+        await trio.sleep(1000)  # long enough after the credentials have begun
+        await alice.stop()
+        right = alice.clock
+        alice.clock = Clock(lambda: right.utc_ms() + ahead_ms)
+        await nodes.start("alice")
+        await until(lambda: alice.links(name), within_s=REDIAL_S)
+        await until(lambda: opened(alice, name).machine.data.time.contradiction_ms is not None, REDIAL_S)
+        for node, says in ((alice, "ahead of" if ahead_ms > 0 else "behind"), (bob, "")):
+            found = (await findings(node))["clock-contradicted"]
+            assert f"600 s {says}" in found.detail or "599 s" in found.detail
+            with pytest.raises(RuleError) as caught:
+                await node.service.add_record(name, RecordAdd(record_type="note"))
+            assert caught.value.code == "clock-not-trusted"
+
+
+async def test_records_from_the_future_are_told_of(tmp_path, autojump_clock, monkeypatch):
+    async with cluster(tmp_path, tls=False) as nodes:
+        (alice,) = await nodes.start("alice")
+        name = await alice.found()
+        assert "records-from-the-future" not in await findings(alice)
+        monkeypatch.setattr(type(opened(alice, name).machine.data.records), "quarantined", 3)
+        assert "(3)" in (await findings(alice))["records-from-the-future"].detail
+
+
+def opened(node: Node, name: str) -> OpenGroup:
+    group = node.opened(name)
+    assert group is not None
+    return group
