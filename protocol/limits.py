@@ -183,6 +183,7 @@ SETTLED_S = 15  # what is younger may still be under way, and does not count for
 MARK_S = 16  # the digest covers records up to a multiple of this
 CLOCK_DIFFERENCE_MS_MAX = 5 * 60 * 1000
 ALONE_STEADY_MS = 3_600_000  # how long a sole member's clock must go on evenly to be believed: arbitrary
+MISDATED_MS = 3_600_000  # a version dated ahead by less than this is waited for, not dated anew
 CLOCK_SET_BACK_MS = 60_000  # a clock set back by less than this is taken to have gone on
 FLOOR_SAVED_MS = 60_000  # how far group time may run ahead of what is written down
 HORIZON_STEP_S = 3600

@@ -28,7 +28,7 @@ from protocol.ids import split_ids
 from protocol.limits import (
     ASIDE_TRIM_MS,
     CLOCK_SET_BACK_MS,
-    HLC_AHEAD_MS_MAX,
+    MISDATED_MS,
     QUOTA_IDS,
     RECORDS_ASIDE_MAX,
     RECORDS_COLLECT_MS,
@@ -377,13 +377,15 @@ class Records:
     # --- wrong clocks --------------------------------------------------------------------------------------
 
     def misdated(self, now: Moment, store: Store) -> list[Version]:
-        """The kept versions that are dated ahead, largest first, at most RECORDS_SETTLED_MAX; for the caller
-        to `replace`. Those that it leaves are told again after a while.
+        """The kept versions that are dated far ahead, largest first, at most RECORDS_SETTLED_MAX; for the
+        caller to `replace`. Those that it leaves are told again after a while. What is ahead by less than
+        MISDATED_MS stays: its time comes soon on all nodes, and what was written before it may be waiting
+        elsewhere, dated later than now.
         """
         if not self._looks_for_misdated(now):
             return []
         self._offset_ms = now.utc_ms - now.mono_ms
-        last = hlc_at(self._latest_ms(now) + HLC_AHEAD_MS_MAX + 1) - 1  # that is not ahead
+        last = hlc_at(self._latest_ms(now) + MISDATED_MS + 1) - 1  # that is not far ahead
         found = store.kept_ahead(last, RECORDS_SETTLED_MAX)
         self._misdated_ms = now.mono_ms + REFRESH_RETRY_S * 1000 if found else None
         return found
