@@ -164,11 +164,13 @@ async def joined(nodes: Cluster, valid_s: int) -> tuple[Node, str]:
 async def test_a_credential_that_has_ended_is_told_of_until_it_is_renewed(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
         bob, name = await joined(nodes, 100)
+        await nodes["alice"].stop()  # whose daemon would renew it by itself
         await trio.sleep(101)
         found = await findings(bob)
         assert f"peerd credential issue {name} {bob.peer_name} --store" in found["credential-expired"].hint
         assert "credential-expiring" not in found
         assert (await bob.service.group(name)).credential is None
+        await nodes.start("alice")
         await nodes["alice"].renew(name, bob, valid_s=90 * DAY)
         await until(lambda: bob.links(name), within_s=REDIAL_S)
         assert await findings(bob) == {}
