@@ -103,6 +103,12 @@ class DataIds:
         """How many ids there are, of both classes and of any age."""
         return len(self.durable) + len(self.expiring)
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether there are ids that the summary says nothing about, since they are too young."""
+        mark = self.mark_s.to_bytes(SECOND_BYTES, "big")
+        return any(ids.rank(mark) < len(ids) for ids in (self.durable, self.expiring))
+
     def holds(self, second: int, identifier: bytes, durable: bool) -> bool:
         """Whether an id is in the set."""
         return (second, identifier) in (self.durable if durable else self.expiring)

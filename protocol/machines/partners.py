@@ -41,6 +41,7 @@ class Track:
     agrees: bool | None = None  # what the last comparison said; None before there was one
     differs_since_ms: int | None = None
     waits: bool = False  # it was not known to agree when the link opened, and its turn has not come
+    untold: bool = False  # it waits for the sake of what no digest tells, so it may agree meanwhile
     not_before_ms: int = 0
     gap_ms: int = SESSION_GAP_MS_MIN
 
@@ -48,7 +49,7 @@ class Track:
         """The neighbor has what we have: nothing is due, and what was in vain is forgotten."""
         self.agrees = True
         self.differs_since_ms = None
-        self.waits = False
+        self.waits = self.untold
         self.gap_ms = SESSION_GAP_MS_MIN
 
     def note_differs(self, now: Moment) -> None:
@@ -59,12 +60,13 @@ class Track:
 
     def note_begun(self, now: Moment) -> None:
         """A session was begun here; until it brings something, the next is to come later than this one."""
-        self.waits = False
+        self.waits = self.untold = False
         self.not_before_ms = now.mono_ms + self.gap_ms
         self.gap_ms = min(SESSION_GAP_MS_MAX, self.gap_ms * 2)
 
     def note_answered(self, now: Moment) -> None:
         """The neighbor began a session."""
+        self.untold = False
         self.not_before_ms = now.mono_ms + self.gap_ms
 
     def note_hope(self, now: Moment) -> None:

@@ -130,12 +130,13 @@ class Synchronize:
         link.theirs = theirs
         partner = self._partners[link.id]
         partner.comparable = self._comparable(partner)
+        partner.data.untold = partner.data.untold or (opening and self._data.unsettled)
         for subject, track in zip(Subject, partner.tracks, strict=True):
             if self._agrees(partner, subject):
                 continue
             if subject is Subject.AUTH or partner.comparable:
                 track.note_differs(now)
-            track.waits = track.waits or (opening and link.dialled)
+            track.waits = track.waits or track.untold or (opening and link.dialled)
         outputs = self._begin_recent(partner, now, store) + self._begin_waiting(now)
         settled = self._positions.look(self._data.mark_s, now, store)
         if partner.comparable and partner.data.agrees and settled is not None:
@@ -182,8 +183,9 @@ class Synchronize:
             for partner in self._partners.values():
                 if self._is_at_work_on(subject):
                     break
-                waits = partner.session is None and partner.tracks[subject].waits
-                if waits and not self._agrees(partner, subject):
+                track = partner.tracks[subject]
+                waits = partner.session is None and track.waits
+                if waits and not (self._agrees(partner, subject) and not track.untold):
                     outputs += self._begin(partner, _FIRST[subject], now)
         return outputs
 

@@ -65,6 +65,7 @@ class Settling(RuleBasedStateMachine):
         told = self.ids.summary()
         assert told == expected(self.held, self.ids.horizon_s, self.ids.mark_s)
         assert self.ids.summary() is told
+        assert self.ids.unsettled == any(second >= self.ids.mark_s for second, _, _ in self.held)
 
     @invariant()
     def holds_what_was_added(self):

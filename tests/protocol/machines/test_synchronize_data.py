@@ -139,18 +139,47 @@ def test_difference_that_lasts_for_five_seconds_begins_durable_and_then_expiring
     assert late.header.id in nodes.holders[1].held
 
 
-def test_version_that_has_not_settled_makes_no_difference():
+def young():
+    """A version that is a second old."""
     erin = Writer.of(circle(), "erin")
-    erin.hlc += 3_999_000 << 16  # a second before the clocks of the nodes
-    nodes = web([*pool(), erin.add()], pool())
+    erin.hlc += 3_999_000 << 16
+    return erin.add()
+
+
+def test_version_that_has_not_settled_makes_no_difference():
+    nodes = web(pool(), pool())
     nodes.connect(0, 1)
+    nodes.holders[0].take([young()])
+    nodes.tick(6)
     nodes.deliver()
     assert nodes.begun() == []
-    nodes.tick(40)
+    nodes.tick(34)
     nodes.deliver()
     nodes.tick(6)
     nodes.deliver()
     assert nodes.equal
+
+
+@pytest.mark.parametrize("holder", [0, 1])
+def test_who_holds_versions_of_the_last_seconds_begins_when_the_link_opens(holder):
+    nodes = web(pool(), pool())
+    nodes.holders[holder].take([young()])
+    nodes.connect(0, 1)
+    nodes.deliver()
+    assert nodes.equal
+    assert nodes.begun(Namespace.DURABLE) == [(holder, 1 - holder, Namespace.DURABLE)]
+
+
+def test_versions_of_the_last_seconds_are_asked_for_once_whatever_else_is_going_on():
+    nodes = web([*pool(), young()], pool(), pool())
+    nodes.connect(0, 1)
+    nodes.connect(0, 2)
+    nodes.deliver()
+    assert nodes.equal
+    nodes.log.clear()
+    nodes.tick(6)
+    nodes.deliver()
+    assert nodes.begun() == []
 
 
 def test_auth_comes_first_and_who_began_goes_on_with_records():
