@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from peerd.cli.removal import annul, revoke_credential
 from peerd.cli.render import Name, details, say, table, time_text, yes_or_no
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import DURATION, STANDARD_STREAM, TIME, read_document
@@ -40,7 +41,7 @@ as_root_option = click.option("--as-root", is_flag=True, help="Sign with the gro
     ),
 )
 def credential() -> None:
-    """Membership certificates: issue and look at them."""
+    """Membership certificates: issue, look at, take away."""
 
 
 @credential.command(
@@ -48,6 +49,7 @@ def credential() -> None:
         "peerd credential issue pizza --document bob.xml --role member --store",
         "peerd credential issue pizza bob --store",
         "peerd credential issue pizza bob --role admin --valid 30d --invitation bob-admin.xml",
+        "peerd credential issue pizza bob --role member --replace --store",
     )
 )
 @click.argument("group")
@@ -62,6 +64,9 @@ def credential() -> None:
     "--store", is_flag=True, help="Publish it in the group: its subject's daemon picks it up by itself."
 )
 @click.option("--invitation", metavar="FILE", help="Write it to a new file, to be handed over; - prints it.")
+@click.option(
+    "--replace", is_flag=True, help="Take away what the subject holds, so that this one may be a lesser one."
+)
 @as_root_option
 @click.option(
     "--trust-clock", is_flag=True, help="Sign although this machine's clock is far behind the group's acts."
@@ -80,13 +85,15 @@ def issue(
     not_after: datetime | None,
     store: bool,
     invitation: str | None,
+    replace: bool,
     as_root: bool,
     trust_clock: bool,
     as_json: bool,
 ) -> None:
     """Issue a credential to SUBJECT, or to the identity of --document.
 
-    With neither document, role, name nor time it is a renewal: the same key, role, name and duration anew.
+    With neither document, role, name nor time it is a renewal: the same key, role, name and duration anew. A
+    lesser role, or an earlier end, takes --replace.
     """
     wish = schema.CredentialIssue(
         subject=subject,
@@ -100,6 +107,7 @@ def issue(
         invitation=invitation is not None,
         as_root=as_root,
         trust_clock=trust_clock,
+        replace=replace,
     )
     with invitation_file(invitation) as file, session.client() as client:
         issued = client.issue(group, wish)
@@ -143,6 +151,10 @@ def show(session: Session, group: str, grant_id: str, pem: bool, as_json: bool) 
         lambda: "".join(found.chain).rstrip("\n") if pem else credential_text(found.credential),
         as_json=as_json,
     )
+
+
+credential.add_command(revoke_credential)
+credential.add_command(annul)
 
 
 def invitation_file(file: str | None) -> AbstractContextManager[NewFile | None]:

@@ -9,6 +9,7 @@ import msgspec
 
 from peerd.cli.group_text import group_text, groups_table, properties_text
 from peerd.cli.recovery import delivery
+from peerd.cli.removal import leave
 from peerd.cli.render import say
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import DURATION, read_document
@@ -242,6 +243,9 @@ def join(
         if wait:
             joined = wait_for_credential(client, joined.group, timeout_s, as_json=as_json)
     answer(joined, lambda: group_text(joined), as_json=as_json)
+
+
+group.add_command(leave)
 
 
 @group.command(epilog=examples("peerd group delete pizza"))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from peerd.cli.credential import credentials_table
+from peerd.cli.removal import revoke_member
 from peerd.cli.render import Name, details, table, time_text, yes_or_no
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.control import schema
@@ -38,6 +39,9 @@ def show(session: Session, group: str, name: str, as_json: bool) -> None:
     with session.client() as client:
         found = client.member(group, name)
     answer(found, lambda: _text(found), as_json=as_json)
+
+
+member.add_command(revoke_member)
 
 
 def _table(members: Sequence[schema.Member]) -> str:

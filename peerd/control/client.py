@@ -17,12 +17,12 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Final, Literal, Self, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Final, Self, TypeVar
 
 import msgspec
 
 from peerd.control import record_schema, schema
+from peerd.control.authority_calls import AuthorityCalls, Method
 from peerd.control.limits import (
     CLIENT_EXPORT_BYTES,
     CLIENT_LINE_BYTES_MAX,
@@ -31,10 +31,10 @@ from peerd.control.limits import (
     CLIENT_TIMEOUT_S,
     PAGE_LIMIT_MAX,
 )
+from peerd.control.targets import path_of as _path, with_query as _with_query
 from peerd.errors import KINDS
 
 R = TypeVar("R", bound=schema.Reply)
-Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 Content = bytes | Iterable[bytes] | None
 
 JSON: Final = "application/json"
@@ -108,7 +108,7 @@ class _UnixConnection(http.client.HTTPConnection):
         return self.sock is not None and bool(select.select([self.sock], [], [], 0)[0])
 
 
-class Client:
+class Client(AuthorityCalls):
     """The control API of the daemon that listens at one socket."""
 
     def __init__(self, socket_path: str, *, timeout_s: float = CLIENT_TIMEOUT_S) -> None:
@@ -539,20 +539,6 @@ def _timeval(seconds: float) -> bytes:
     """A `struct timeval`; zero would mean to wait for ever."""
     whole = int(seconds)
     return struct.pack("@ll", whole, max(int((seconds - whole) * 1e6), 1))
-
-
-def _path(*segments: str) -> str:
-    return "/v1/" + "/".join(quote(segment, safe="") for segment in segments)
-
-
-def _with_query(path: str, query: schema.Request | None) -> str:
-    if query is None:
-        return path
-    given = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in msgspec.to_builtins(query).items()
-    }
-    return f"{path}?{urlencode(given)}" if given else path
 
 
 def _local(slug: str, detail: str, hint: str = "") -> schema.Problem:

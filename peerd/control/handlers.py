@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from peerd.control import record_schema, schema
+from peerd.control import authority_schema, record_schema, schema
 from peerd.control.events import EventBell, subscribe
 from peerd.control.http1 import JSON, OCTETS, Answer, StopSignal, Streaming, Upload
 from peerd.control.operations import Operations
@@ -243,6 +243,33 @@ async def get_member(context: Context, call: Call) -> schema.MemberCredentials:
 async def list_acts(context: Context, call: Call) -> schema.Acts:
     """One page of acts, in the order of their arrival."""
     return await context.operations.acts(call.path["group"], _typed(call.query, schema.Page))
+
+
+# --- removal ------------------------------------------------------------------------------------------------
+
+
+async def revoke_member(context: Context, call: Call) -> authority_schema.Removal:
+    """Remove a member, or tell what that would take down."""
+    wish = _typed(call.body, authority_schema.Revocation)
+    return await context.operations.revoke_member(call.path["group"], call.path["peer_name"], wish)
+
+
+async def revoke_credential(context: Context, call: Call) -> authority_schema.Removal:
+    """Remove the member that holds a credential."""
+    wish = _typed(call.body, authority_schema.Revocation)
+    return await context.operations.revoke_credential(call.path["group"], call.path["grant_id"], wish)
+
+
+async def annul_act(context: Context, call: Call) -> authority_schema.Removal:
+    """Take one act of somebody junior back."""
+    wish = _typed(call.body, authority_schema.Annulment)
+    return await context.operations.annul_act(call.path["group"], call.path["act_id"], wish)
+
+
+async def leave_group(context: Context, call: Call) -> authority_schema.Removal:
+    """Give up this node's membership."""
+    wish = _typed(call.body, authority_schema.GroupLeave)
+    return await context.operations.leave_group(call.path["group"], wish)
 
 
 # --- records ------------------------------------------------------------------------------------------------

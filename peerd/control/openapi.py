@@ -22,6 +22,7 @@ _NAMES = {
     "group": "A group's name: in full, by an unambiguous beginning, or its classifier.",
     "peer_name": "A peer name: in full, by an unambiguous beginning, or its classifier.",
     "grant_id": "A grant's id in hex, or an unambiguous beginning of it.",
+    "act_id": "An act's id in hex, or an unambiguous beginning of it.",
     "record_id": "A record's id in hex, or an unambiguous beginning of it or of its second half.",
 }
 _ABOUT = """The control API of peerd, spoken over a Unix socket:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from peerd.control import record_schema, schema
+from peerd.control import authority_schema, record_schema, schema
 
 Upload = Callable[[], Awaitable[bytes]]  # the next part of what a caller sends; empty at its end
 Download = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]  # told how to send a part
@@ -174,6 +174,26 @@ class Operations(Protocol):
 
     async def acts(self, group: str, query: schema.Page) -> schema.Acts:
         """One page of acts."""
+
+    # --- removal ---
+
+    async def revoke_member(
+        self, group: str, name: str, wish: authority_schema.Revocation
+    ) -> authority_schema.Removal:
+        """Remove whoever is meant, also one that holds nothing any more."""
+
+    async def revoke_credential(
+        self, group: str, grant_id: str, wish: authority_schema.Revocation
+    ) -> authority_schema.Removal:
+        """Remove the member that holds a credential."""
+
+    async def annul_act(
+        self, group: str, act_id: str, wish: authority_schema.Annulment
+    ) -> authority_schema.Removal:
+        """Take one act back; `act_id` may be an unambiguous beginning."""
+
+    async def leave_group(self, name: str, wish: authority_schema.GroupLeave) -> authority_schema.Removal:
+        """Give up the own membership, then close the group's links."""
 
     # --- records ---
 

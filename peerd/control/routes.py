@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
-from peerd.control import handlers, record_schema, schema
+from peerd.control import authority_schema, handlers, record_schema, schema
 from peerd.control.access import Access
 from peerd.control.decoding import decode_segment
 from peerd.control.events import NDJSON, SSE
@@ -115,6 +115,15 @@ _WRITE = (
     "record-too-large",
 )
 _REWRITE = (*_WRITE, "record-deleted", "record-not-found", "version-conflict")
+_REMOVE = (
+    *_GROUP,
+    *_SIGN,
+    "already-exists",
+    "identity-not-found",
+    "invalid-argument",
+    "invalid-properties",
+    "quota-exceeded",
+)
 _NAMES = ("invalid-classifier", "classifier-too-long", "invalid-friendly-name")
 
 _SUBJECT = "4c1e7ac12d3f5b6a798800112233445566778899.laptop"
@@ -357,6 +366,45 @@ ROUTES: tuple[Route, ...] = (
         schema.Acts,
         query=schema.Page,
         errors=(*_GROUP, "invalid-argument"),
+    ),
+    # --- removal ---
+    Route(
+        "POST",
+        "/v1/groups/{group}/members/{peer_name}/revoke",
+        handlers.revoke_member,
+        Access.ADMIN,
+        authority_schema.Removal,
+        body=authority_schema.Revocation,
+        errors=(*_REMOVE, "member-not-found"),
+        example=authority_schema.Revocation(reason="lost laptop", dry_run=True),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/credentials/{grant_id}/revoke",
+        handlers.revoke_credential,
+        Access.ADMIN,
+        authority_schema.Removal,
+        body=authority_schema.Revocation,
+        errors=(*_REMOVE, "credential-not-found"),
+        example=authority_schema.Revocation(reason="lost laptop"),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/acts/{act_id}/annul",
+        handlers.annul_act,
+        Access.ADMIN,
+        authority_schema.Removal,
+        body=authority_schema.Annulment,
+        errors=(*_GROUP, *_SIGN, "invalid-argument"),
+    ),
+    Route(
+        "POST",
+        "/v1/groups/{group}/leave",
+        handlers.leave_group,
+        Access.ADMIN,
+        authority_schema.Removal,
+        body=authority_schema.GroupLeave,
+        errors=(*_GROUP, *_SIGN, "invalid-properties"),
     ),
     # --- records ---
     Route(

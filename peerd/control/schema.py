@@ -404,7 +404,8 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     With neither `document`, `role`, `friendly_name` nor any time: a renewal, the same key, role, name and
     duration anew. Give at most one of `not_after` and `valid_s`. `store` publishes it in the group's
     database, from where the subject's daemon fetches it; `invitation` returns it as XML, to be delivered by
-    hand. `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
+    hand. `replace` takes what the subject holds away, so that the new credential may be a lesser one.
+    `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
     behind the group's. `issuer` and `issuer_friendly_name` are taken for
     compatibility and ignored: the issuer is the caller's identity.
     """
@@ -419,6 +420,7 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     store: bool = False
     invitation: bool = False
     as_root: bool = False
+    replace: bool = False
     trust_clock: bool = False
     issuer: str | None = None
     issuer_friendly_name: str | None = None

@@ -101,7 +101,7 @@ class CredentialCases:
 
         def read(store: ActSet) -> schema.CredentialChain:
             view = opened.machine.members.view
-            grant = _grant_of(view, grant_id)
+            grant = grant_meant(view, grant_id)
             raw = make_bundle(view, grant, store.get)
             chain = [] if raw is None else decode_untrusted_bundle(raw, authority=view.gid).chain
             return schema.CredentialChain(
@@ -149,7 +149,8 @@ def _position(grant: Grant) -> str:
     return f"{grant.hlc:016x}{grant.act_id.hex()}"
 
 
-def _grant_of(view: View, grant_id: str) -> Grant:
+def grant_meant(view: View, grant_id: str) -> Grant:
+    """The live grant that a person means by its id or a beginning of it. Raises: NotFound, Conflict."""
     grants = [grant for pid in view.subjects() for grant in view.live_grants(pid)]
     fitting = (
         [grant for grant in grants if grant.act_id.hex().startswith(grant_id.lower())] if grant_id else []
@@ -212,6 +213,7 @@ def _request(
         invitation=wish.invitation,
         as_root=wish.as_root,
         trust_clock=wish.trust_clock,
+        replace=wish.replace,
     )
 
 

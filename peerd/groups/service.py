@@ -18,17 +18,20 @@ from peerd.groups.identity_cases import IdentityCases
 from peerd.groups.member_cases import MemberCases
 from peerd.groups.record_cases import RecordCases
 from peerd.groups.registry import Registry
+from peerd.groups.removal_cases import RemovalCases
 from peerd.groups.summary import Summaries
 from peerd.paths import Home
 from peerd.store.database import sqlite_version
 from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
-API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export")
+API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export", "removal")
 _CURSOR_NAME_BYTES = 8  # of a node id: enough to tell the logs of one node apart in a cursor
 
 
-class Service(IdentityCases, GroupCases, CredentialCases, MemberCases, RecordCases, ExportCases):
+class Service(
+    IdentityCases, GroupCases, CredentialCases, MemberCases, RemovalCases, RecordCases, ExportCases
+):
     """Everything that a caller can ask of this daemon; see `peerd.control.operations.Operations`."""
 
     def __init__(self, registry: Registry, home: Home) -> None:
@@ -38,6 +41,7 @@ class Service(IdentityCases, GroupCases, CredentialCases, MemberCases, RecordCas
         GroupCases.__init__(self, registry, self._summaries)
         CredentialCases.__init__(self, registry)
         MemberCases.__init__(self, registry)
+        RemovalCases.__init__(self, registry)
         RecordCases.__init__(self, registry)
         ExportCases.__init__(self, registry)
         self._home = home

@@ -70,7 +70,7 @@ class Removing:
         target = min(grants, key=lambda grant: (not view.is_live(grant.act_id), *grant.rank()))
         issuer = self._issuer(command, target, view, now)
         hits = tuple(grant for grant in grants if _reaches(issuer, grant))
-        if not hits:
+        if target not in hits:  # others alone would take nothing away that it goes by
             raise _too_senior(issuer, target)
         already = any(not view.hits_of(grant.act_id) for grant in hits)
         if not command.for_ever and not already:

@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Literal
 
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from peerd.control import record_schema, schema
+from peerd.control import authority_schema, record_schema, schema
 from peerd.control.events import EventBell
 from peerd.control.limits import RECORD_DATA_SHOWN_BYTES_MAX
 from peerd.control.operations import ALL_EVENTS, Download, EventPage, Selection, Upload
@@ -24,6 +25,7 @@ from protocol.errors import RuleError
 NOW_S = 1_790_000_000
 NOW = schema.time_at(NOW_S)
 LIFE_S = 90 * 86_400
+_RemovalKind = Literal["revoke_credential", "revoke_key", "resign", "annul"]
 RECOVERY_KEY = "-".join(["AAAA"] * 14)
 
 
@@ -376,6 +378,47 @@ class FakeOperations:
             for number, credential in enumerate(part)
         ]
         return schema.Acts(acts=acts, next=following)
+
+    # --- removal ---
+
+    async def revoke_member(
+        self, group: str, name: str, wish: authority_schema.Revocation
+    ) -> authority_schema.Removal:
+        held = (await self.member(group, name)).credentials
+        return self._removed(group, "revoke_key" if wish.for_ever else "revoke_credential", name, held, wish)
+
+    async def revoke_credential(
+        self, group: str, grant_id: str, wish: authority_schema.Revocation
+    ) -> authority_schema.Removal:
+        one = (await self.credential(group, grant_id)).credential
+        return self._removed(group, "revoke_credential", one.subject, [one], wish)
+
+    async def annul_act(
+        self, group: str, act_id: str, wish: authority_schema.Annulment
+    ) -> authority_schema.Removal:
+        if len(act_id) != 64:
+            raise RuleError("invalid-argument", "There is no such act.", hint="peerd audit GROUP")
+        return self._removed(group, "annul", None, [], wish)
+
+    async def leave_group(self, name: str, wish: authority_schema.GroupLeave) -> authority_schema.Removal:
+        group = await self.disconnect_group(name)
+        return self._removed(group.group, "resign", group.peer_name, [], wish)
+
+    def _removed(self, group: str, kind: _RemovalKind, subject: str | None, held, wish):
+        name, dry_run = self.group_name(group), getattr(wish, "dry_run", False)
+        if not dry_run:
+            self.issued[name] = [replace(one, live=one not in held) for one in self.issued[name]]
+        return authority_schema.Removal(
+            group=name,
+            kind=kind,
+            act_id=None if dry_run else hex_of("act", name, kind),
+            subject=subject,
+            credentials=list(held),
+            members_lost=[] if subject is None else [subject],
+            members_back=[],
+            void_acts=len(held) if dry_run else 0,
+            void_removals=[],
+        )
 
     # --- records ---
 

@@ -7,12 +7,14 @@ import threading
 
 import pytest
 
-from peerd.control import client as client_module, record_schema, schema
+from peerd.control import authority_schema, client as client_module, record_schema, schema
 from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
 from peerd.control.limits import BODY_BYTES_MAX, PAGE_LIMIT_MAX
 from peerd.control.routes import ROUTES
 from tests.peerd.control.fake import RECOVERY_KEY
 from tests.peerd.control.served import WAIT_S_MAX, served
+
+ACT = "ac" * 32
 
 
 @pytest.fixture
@@ -36,6 +38,22 @@ def make_group(client: Client) -> schema.Group:
             classifier="family", recovery_token=key.recovery_token, recovery_delivered=True, comment="us"
         )
     )
+
+
+def use_records(client: Client, group: str) -> list:
+    """The answers of every route about records, the first a record."""
+    record = client.add_record(group, record_schema.RecordAdd(record_type="note", data="YWJj"))
+    answers = [
+        record,
+        client.records(group, record_schema.RecordsQuery(record_type="note", limit=1)),
+        client.search_records(group, record_schema.RecordSearch(query="all")),
+        client.record(group, record.record_id, data=True),
+        client.change_record(group, record.record_id, record_schema.RecordChange(data="")),
+        client.set_record_data(group, record.record_id, b"\0\xff"),
+        client.import_group(group, client.export_group(group)),
+    ]
+    assert client.record_data(group, record.record_id) == b"\0\xff"
+    return [*answers, client.delete_record(group, record.record_id)]
 
 
 def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
@@ -85,6 +103,7 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
         client.change_record(name, record.record_id, record_schema.RecordChange(data="")),
         client.set_record_data(name, record.record_id, b"\0\xff"),
         client.import_group(name, client.export_group(name)),
+        *removals(client, name, issued.credential),
     ]
     assert client.record_data(name, record.record_id) == b"\0\xff"
     assert client.delete_record(name, record.record_id).deleted
@@ -103,9 +122,20 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
     known = {"{group}": {name, "e" * 40 + ".other"}, "{peer_name}": {own, "b" * 40 + ".bob"}}
     known["{grant_id}"] = {issued.credential.grant_id}
     known["{record_id}"] = {record.record_id}
+    known["{act_id}"] = {ACT}
     assert {templated(method, path, known) for method, path in reached} == {
         (r.method, r.path) for r in ROUTES
     }
+
+
+def removals(client: Client, group: str, one: schema.Credential) -> list[authority_schema.Removal]:
+    """Every way to take something away."""
+    return [
+        client.revoke_member(group, one.subject, authority_schema.Revocation(dry_run=True)),
+        client.revoke_credential(group, one.grant_id, authority_schema.Revocation()),
+        client.annul_act(group, ACT, authority_schema.Annulment()),
+        client.leave_group(group, authority_schema.GroupLeave(reason="moved")),
+    ]
 
 
 def templated(method: str, path: str, known: dict[str, set[str]]) -> tuple[str, str]:

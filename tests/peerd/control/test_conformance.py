@@ -86,7 +86,7 @@ def world(tmp_path_factory):
             session.mount("http://peerd", _Adapter(str(running.path)))
             names = {"group": group, "peer_name": own, "grant_id": issued.credential.grant_id}
             record = client.add_record(group, record_schema.RecordAdd(record_type="note", data="YWJj"))
-            yield session, names | {"record_id": record.record_id}
+            yield session, names | {"record_id": record.record_id, "act_id": issued.credential.grant_id}
 
 
 @api.parametrize()

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from peerd.control import limits, record_schema, schema
+from peerd.control import authority_schema, limits, record_schema, schema
 from protocol import limits as protocol_limits
 
 STRUCTS = [
     kind
-    for module in (schema, record_schema)
+    for module in (schema, record_schema, authority_schema)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
 ]

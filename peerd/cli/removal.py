@@ -1,0 +1,275 @@
+"""Removal on the command line: `member revoke`, `credential revoke` and `annul`, `group leave`.
+
+On a terminal it is shown what will be taken down, and asked first; scripts are asked nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from shlex import quote
+from typing import Literal, TypeVar
+
+import click
+from msgspec.structs import replace
+
+from peerd.cli.problems import EXIT_REFUSED
+from peerd.cli.render import Name, count_of, details, say, table, time_text
+from peerd.cli.session import Session, answer, examples, json_option, pass_session
+from peerd.control import authority_schema
+from peerd.control.client import Client
+from peerd.printable import printable
+
+DataRule = Literal["manifest", "drop", "time"]
+Command = TypeVar("Command", bound=Callable[..., object])
+Revoking = Callable[[Client, authority_schema.Revocation], authority_schema.Removal]
+
+_SAID = {
+    "revoke_credential": "revoked",
+    "revoke_key": "banned for ever",
+    "resign": "resigned",
+    "annul": "annulled",
+}
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, on a terminal either.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what would be taken down.")
+as_root_option = click.option("--as-root", is_flag=True, help="Sign with the group's root key.")
+reason_option = click.option(
+    "--reason", default="", metavar="TEXT", help="For the others to read; it stays in the group."
+)
+
+
+def _revoking(command: Command) -> Command:
+    """The options of both revocations."""
+    for option in (
+        json_option,
+        yes_option,
+        dry_run_option,
+        click.option(
+            "--trust-clock", is_flag=True, help="Sign although this clock is far behind the group's acts."
+        ),
+        as_root_option,
+        click.option(
+            "--data",
+            type=click.Choice(["manifest", "drop", "time"]),
+            default="manifest",
+            show_default=True,
+            help="Which of its records stay: those that are here, none, or those dated before now.",
+        ),
+        reason_option,
+        click.option(
+            "--key", "for_ever", is_flag=True, help="Ban the key for ever; nobody can admit it again."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    "revoke",
+    epilog=examples(
+        "peerd member revoke pizza bob --dry-run",
+        "peerd member revoke pizza bob --reason 'left the circle'",
+        "peerd member revoke pizza bob --key --data drop --as-root --yes",
+    ),
+)
+@click.argument("group")
+@click.argument("name", metavar="MEMBER")
+@_revoking
+@pass_session
+def revoke_member(
+    session: Session,
+    group: str,
+    name: str,
+    for_ever: bool,
+    reason: str,
+    data: DataRule,
+    as_root: bool,
+    trust_clock: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Remove a member: all that it was granted ends, everywhere at once.
+
+    What it signed until now stays, as far as it is seen here; nothing that it signs later counts, whatever it
+    dates it. A later credential can bring it back, but after --key.
+    """
+    wish = authority_schema.Revocation(
+        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
+    )
+    with session.client() as client:
+        return _revoke(
+            client, lambda client, wish: client.revoke_member(group, name, wish), wish, dry_run, yes, as_json
+        )
+
+
+@click.command(
+    "revoke",
+    epilog=examples(
+        "peerd credential revoke pizza 3f9a --dry-run", "peerd credential revoke pizza 3f9a --reason lost"
+    ),
+)
+@click.argument("group")
+@click.argument("grant_id")
+@_revoking
+@pass_session
+def revoke_credential(
+    session: Session,
+    group: str,
+    grant_id: str,
+    for_ever: bool,
+    reason: str,
+    data: DataRule,
+    as_root: bool,
+    trust_clock: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Remove the member that holds a credential, with all its others.
+
+    Overlapping ones would keep it in. To leave it a lesser one: peerd credential issue --replace.
+    """
+    wish = authority_schema.Revocation(
+        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
+    )
+    with session.client() as client:
+        return _revoke(
+            client,
+            lambda client, wish: client.revoke_credential(group, grant_id, wish),
+            wish,
+            dry_run,
+            yes,
+            as_json,
+        )
+
+
+def _revoke(
+    client: Client,
+    revoke: Revoking,
+    wish: authority_schema.Revocation,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    if dry_run or _asks(yes, as_json):
+        tried = revoke(client, replace(wish, dry_run=True))
+        if dry_run:
+            answer(tried, lambda: removal_text(tried), as_json=as_json)
+            return 0
+        say(removal_text(tried))
+        if not click.confirm(f"Remove {printable(tried.subject or '')}?", err=True):
+            say("Nothing was signed.")
+            return EXIT_REFUSED
+    done = revoke(client, wish)
+    answer(done, lambda: removal_text(done), as_json=as_json)
+    return 0
+
+
+@click.command(
+    "annul",
+    epilog=examples("peerd credential annul pizza 7c02 --dry-run", "peerd credential annul pizza 7c02"),
+)
+@click.argument("group")
+@click.argument("act_id")
+@as_root_option
+@dry_run_option
+@yes_option
+@json_option
+@pass_session
+def annul(
+    session: Session, group: str, act_id: str, as_root: bool, dry_run: bool, yes: bool, as_json: bool
+) -> int:
+    """Take back one act of somebody junior, a mistaken revocation for example.
+
+    ACT_ID may be an unambiguous beginning.
+    """
+    wish = authority_schema.Annulment(as_root=as_root)
+    with session.client() as client:
+        if dry_run or _asks(yes, as_json):
+            tried = client.annul_act(group, act_id, replace(wish, dry_run=True))
+            if dry_run:
+                answer(tried, lambda: removal_text(tried), as_json=as_json)
+                return 0
+            say(removal_text(tried))
+            if not click.confirm(f"Annul {act_id}?", err=True):
+                say("Nothing was signed.")
+                return EXIT_REFUSED
+        done = client.annul_act(group, act_id, wish)
+    answer(done, lambda: removal_text(done), as_json=as_json)
+    return 0
+
+
+@click.command(
+    "leave", epilog=examples("peerd group leave pizza", "peerd group leave pizza --reason moved --yes")
+)
+@click.argument("name", metavar="GROUP")
+@reason_option
+@yes_option
+@json_option
+@pass_session
+def leave(session: Session, name: str, reason: str, yes: bool, as_json: bool) -> int:
+    """Give up this node's membership, for all to see, and close the group's links.
+
+    What was signed and written until now stays. The group's data stay here too, until: peerd group delete.
+    """
+    if _asks(yes, as_json) and not click.confirm(f"Leave {printable(name)}?", err=True):
+        say("Nothing was signed.")
+        return EXIT_REFUSED
+    with session.client() as client:
+        left = client.leave_group(name, authority_schema.GroupLeave(reason=reason))
+    answer(left, lambda: removal_text(left), as_json=as_json)
+    return 0
+
+
+def _asks(yes: bool, as_json: bool) -> bool:
+    """Whether somebody sits there who can be asked."""
+    return not yes and not as_json and _stdin_is_terminal()
+
+
+def _stdin_is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def removal_text(one: authority_schema.Removal) -> str:
+    """What an act took down, or would."""
+    dry = one.act_id is None
+    summary = details(
+        {
+            "group": one.group,
+            "subject": one.subject,
+            "would be" if dry else "is": _SAID[one.kind],
+            "act id": one.act_id,
+            "members lost": ", ".join(one.members_lost) or "none",
+            "members back": ", ".join(one.members_back) or None,
+            "would lose effect": count_of(one.void_acts, "act", "acts") if dry else None,
+            "removals among them": ", ".join(one.void_removals) or None,
+        }
+    )
+    parts = [summary]
+    if one.credentials:
+        parts.append(_credentials_table(one))
+    if innocents := [name for name in one.members_lost if name != one.subject]:
+        parts.append("To keep the others:\n" + "\n".join(_again(one.group, name) for name in innocents))
+    return "\n\n".join(parts)
+
+
+def _again(group: str, name: str) -> str:
+    return f"  peerd credential issue {quote(group)} {quote(name)} --store"
+
+
+def _credentials_table(one: authority_schema.Removal) -> str:
+    return table(
+        ["GRANT ID", "SUBJECT", "ROLES", "NOT AFTER", "ISSUER"],
+        [
+            [
+                Name(credential.grant_id),
+                Name(credential.subject),
+                ", ".join(credential.roles),
+                time_text(credential.not_after),
+                Name(credential.issuer),
+            ]
+            for credential in one.credentials
+        ],
+    )

@@ -1,0 +1,112 @@
+"""Removal on the command line: shown and asked on a terminal, done without a question in scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from peerd.cli import removal
+from peerd.control import authority_schema, schema
+from tests.peerd.cli.fake_daemon import ALICE, BOB, GRANT, PIZZA, credential
+
+ACT = "ab" * 32
+CAROL = "99" * 20 + ".carol"
+
+
+def removed(**changes: Any) -> authority_schema.Removal:
+    given = authority_schema.Removal(
+        group=PIZZA,
+        kind="revoke_credential",
+        act_id=ACT,
+        subject=BOB,
+        credentials=[credential(live=False)],
+        members_lost=[BOB],
+        members_back=[],
+        void_acts=0,
+        void_removals=[],
+    )
+    return replace(given, **changes)
+
+
+TRIED = removed(act_id=None, members_lost=[BOB, CAROL], void_acts=3, void_removals=["cd" * 32])
+REVOKE = "groups/pizza/members/bob/revoke"
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input is a terminal, as far as the program can see."""
+    monkeypatch.setattr(removal, "_stdin_is_terminal", lambda: True)
+
+
+def test_in_a_script_nothing_is_asked(peerd, daemon) -> None:
+    daemon.will_answer("POST", REVOKE, removed())
+    shown = peerd("member", "revoke", "pizza", "bob", "--reason", "left", "--data", "time").stdout
+    assert (ACT in shown, BOB in shown, GRANT in shown, "revoked" in shown) == (True, True, True, True)
+    assert [asked.body for asked in daemon.asked] == [{"reason": "left", "data": "time"}]
+
+
+def test_every_choice_is_passed_on(peerd, daemon) -> None:
+    daemon.will_answer("POST", "groups/pizza/credentials/3f/revoke", removed(kind="revoke_key"))
+    words = ("credential", "revoke", "pizza", "3f", "--key", "--as-root", "--trust-clock", "--yes", "--json")
+    assert peerd(*words).json["kind"] == "revoke_key"
+    assert daemon.last.body == {"for_ever": True, "as_root": True, "trust_clock": True}
+
+
+def test_a_dry_run_shows_the_innocent_and_how_to_keep_them(peerd, daemon) -> None:
+    daemon.will_answer("POST", REVOKE, TRIED)
+    outcome = peerd("member", "revoke", "pizza", "bob", "--dry-run")
+    assert outcome.exit_code == 0
+    assert f"peerd credential issue {PIZZA} {CAROL} --store" in outcome.stdout
+    assert f"{BOB} --store" not in outcome.stdout
+    assert "3 acts" in outcome.stdout
+    assert [asked.body for asked in daemon.asked] == [{"dry_run": True}]
+    assert peerd("member", "revoke", "pizza", "bob", "--dry-run", "--json").json["void_acts"] == 3
+
+
+@pytest.mark.usefixtures("on_terminal")
+@pytest.mark.parametrize(("said", "code", "asked"), [("y\n", 0, 2), ("n\n", 1, 1), ("\n", 1, 1)])
+def test_on_a_terminal_it_is_shown_and_asked_first(peerd, daemon, said, code, asked) -> None:
+    daemon.will_answer("POST", REVOKE, TRIED, removed())
+    outcome = peerd("member", "revoke", "pizza", "bob", stdin=said)
+    assert (outcome.exit_code, len(daemon.asked)) == (code, asked)
+    assert daemon.asked[0].body == {"dry_run": True}
+    assert CAROL in outcome.stderr
+    assert (ACT in outcome.stdout) == (code == 0)
+
+
+@pytest.mark.usefixtures("on_terminal")
+@pytest.mark.parametrize("flag", ["--yes", "--json"])
+def test_a_terminal_is_not_asked_when_it_says_so(peerd, daemon, flag) -> None:
+    daemon.will_answer("POST", REVOKE, removed())
+    assert peerd("member", "revoke", "pizza", "bob", flag).exit_code == 0
+    assert len(daemon.asked) == 1
+
+
+@pytest.mark.usefixtures("on_terminal")
+def test_annulling_and_leaving_ask_too(peerd, daemon) -> None:
+    daemon.will_answer(
+        "POST", "groups/pizza/acts/ab/annul", TRIED, removed(kind="annul", subject=None, members_back=[BOB])
+    )
+    daemon.will_answer("POST", "groups/pizza/leave", removed(kind="resign", subject=ALICE))
+    assert peerd("credential", "annul", "pizza", "ab", stdin="n\n").exit_code == 1
+    assert "annulled" in peerd("credential", "annul", "pizza", "ab", "--as-root", "--yes").stdout
+    assert daemon.last.body == {"as_root": True}
+    assert peerd("group", "leave", "pizza", stdin="n\n").exit_code == 1
+    assert len(daemon.asked) == 2
+    assert "resigned" in peerd("group", "leave", "pizza", "--reason", "moved", stdin="y\n").stdout
+    assert daemon.last.body == {"reason": "moved"}
+
+
+def test_a_demotion_says_so(peerd, daemon) -> None:
+    daemon.will_answer("POST", "groups/pizza/credentials", schema.CredentialIssued(credential=credential()))
+    peerd("credential", "issue", "pizza", "bob", "--role", "member", "--replace", "--store")
+    assert daemon.last.body == {"subject": "bob", "role": "member", "store": True, "replace": True}
+
+
+def test_a_refusal_keeps_its_exit_code(peerd, daemon) -> None:
+    daemon.will_refuse("POST", REVOKE, "not-authorized", hint="peerd member list GROUP")
+    assert peerd("member", "revoke", "pizza", "bob").exit_code == 5
+    daemon.will_refuse("POST", REVOKE, "member-not-found")
+    assert peerd("member", "revoke", "pizza", "bob").exit_code == 4
