@@ -69,6 +69,10 @@ class Track:
         self.untold = False
         self.not_before_ms = now.mono_ms + self.gap_ms
 
+    def note_overruled(self) -> None:
+        """A session that was begun here had to give way to one about something else: its turn comes again."""
+        self.waits = self.untold = True
+
     def note_hope(self, now: Moment) -> None:
         """What sessions brought in vain may now be of use: the next need not wait for minutes."""
         self.gap_ms = SESSION_GAP_MS_MIN

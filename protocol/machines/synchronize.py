@@ -297,7 +297,7 @@ class Synchronize:
         partner = self._partners[link.id]
         session = self._running(partner, message, Reconciliation)
         if session is None and message.round == 0 and self._gives_way(partner, message.session):
-            partner.tracks[Subject.of(message.namespace)].note_answered(now)
+            _give_way(partner, Subject.of(message.namespace), now)
             session = self._new_session(partner, message.session, message.namespace, now, began=False)
         if session is None:
             return []
@@ -363,7 +363,7 @@ class Synchronize:
         partner = self._partners[link.id]
         session = self._running(partner, message, Exchange)
         if session is None and message.step == 0 and self._gives_way(partner, message.session):
-            partner.data.note_answered(now)
+            _give_way(partner, Subject.DATA, now)
             exchange = Exchange(link.exporter, message.session, partner.position, store)
             session = Session(
                 message.session, Namespace.DURABLE, exchange, False, not link.dialled, now.mono_ms, 0
@@ -470,6 +470,14 @@ class Synchronize:
 
 
 _FIRST = {Subject.AUTH: Namespace.AUTH, Subject.DATA: Namespace.DURABLE}
+
+
+def _give_way(partner: Partner, subject: Subject, now: Moment) -> None:
+    """Let a session that the neighbor begins take the place of one that was begun here, if there is one."""
+    partner.tracks[subject].note_answered(now)
+    lost = partner.session
+    if lost is not None and lost.began and Subject.of(lost.namespace) is not subject:
+        partner.tracks[Subject.of(lost.namespace)].note_overruled()
 
 
 def _following(session: Session, data: Track) -> Namespace | None:

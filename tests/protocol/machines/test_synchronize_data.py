@@ -170,6 +170,17 @@ def test_who_holds_versions_of_the_last_seconds_begins_when_the_link_opens(holde
     assert nodes.begun(Namespace.DURABLE) == [(holder, 1 - holder, Namespace.DURABLE)]
 
 
+@pytest.mark.parametrize("holder", [0, 1])
+def test_versions_of_the_last_seconds_come_after_a_session_about_auth(holder):
+    nodes = web(pool(), pool())
+    nodes.holders[holder].take([young()])
+    nodes.holders[0].auth.add(7, b"a" * 32)
+    nodes.connect(0, 1)
+    nodes.deliver()
+    assert nodes.begun()[0] == (0, 1, Namespace.AUTH)
+    assert nodes.equal
+
+
 def test_versions_of_the_last_seconds_are_asked_for_once_whatever_else_is_going_on():
     nodes = web([*pool(), young()], pool(), pool())
     nodes.connect(0, 1)
