@@ -280,6 +280,7 @@ async def test_who_holds_no_valid_credential_issues_nothing(tmp_path, autojump_c
             await refusal(bob, group, {"document": document("dora")} | {"valid_s": DAY})
             == "invalid-time-period"
         )
+        await nodes["alice"].stop()  # whose daemon would renew it by itself
         await trio.sleep(101)
         assert await refusal(bob, group, {"document": document("dora")}) == "not-authorized"
 
