@@ -22,6 +22,7 @@ what is on the disk, so the file is refused from then on, and is looked through 
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -46,6 +47,7 @@ SQLITE_VERSION_MIN = (3, 51, 3)  # older ones can corrupt a database through its
 Value = bytes | str | int | None
 Row = tuple[Any, ...]
 
+_length = struct.Struct(">I").pack
 _OPTIONS = {
     apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
     apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA: 0,
@@ -284,10 +286,11 @@ class Database:
 
 def check_number(*fields: bytes) -> int:
     """A CRC-32 over the lengths and bytes of a row's values, to notice damage; it proves nothing else."""
-    crc = 0
+    parts = []
     for value in fields:
-        crc = zlib.crc32(value, zlib.crc32(len(value).to_bytes(4, "big"), crc))
-    return crc
+        parts.append(_length(len(value)))
+        parts.append(value)
+    return zlib.crc32(b"".join(parts))
 
 
 def check_number_behind(fixed: bytes, value: bytes) -> int:

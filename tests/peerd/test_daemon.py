@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -31,9 +32,13 @@ def run(home: Path, *listen: str) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _logs_stay_as_they_are(monkeypatch):
-    """Logging is the whole process's, and this one is the tests'."""
+def _process_stays_as_it_is(monkeypatch):
+    """Logging, threads and garbage are the whole process's, and this one is the tests'."""
     monkeypatch.setattr("peerd.logs.configure", lambda *_: None)
+    switch_s = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(switch_s)
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -156,6 +161,17 @@ def test_an_error_of_ours_is_raised_as_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(daemon, "_main", fail)
     with pytest.raises(PeerdError, match="the disk failed"):
         run(tmp_path / "home")
+
+
+def test_threads_that_check_signatures_soon_get_at_python(tmp_path, monkeypatch):
+    seen = []
+
+    async def look(*_: object) -> None:
+        seen.append(sys.getswitchinterval())
+
+    monkeypatch.setattr(daemon, "_main", look)
+    run(tmp_path / "home")
+    assert seen == [pytest.approx(daemon.THREAD_SWITCH_S)]
 
 
 # --- real processes -----------------------------------------------------------------------------------------
