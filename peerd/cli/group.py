@@ -129,7 +129,9 @@ def show(session: Session, name: str, as_json: bool) -> None:
 @group.command(
     "set",
     epilog=examples(
-        "peerd group set pizza --default-life 30d", "peerd group set pizza --comment 'Every Friday'"
+        "peerd group set pizza --default-life 30d",
+        "peerd group set pizza --comment 'Every Friday'",
+        "peerd group set pizza --renew auto --renew-left 3 --renew-valid 90d --renew-unseen 30d",
     ),
 )
 @click.argument("name", metavar="GROUP")
@@ -137,6 +139,21 @@ def show(session: Session, name: str, as_json: bool) -> None:
 @click.option("--comment", metavar="TEXT", help="What the group is for.")
 @click.option(
     "--default-life", type=DURATION, metavar="TIME", help="How long credentials hold by default, like 90d."
+)
+@click.option(
+    "--renew", type=click.Choice(["auto", "off"]), help="Whether administrators' daemons renew credentials."
+)
+@click.option(
+    "--renew-left",
+    type=click.IntRange(2, 100),
+    metavar="N",
+    help="Renew when 1/N of a credential's life is left.",
+)
+@click.option(
+    "--renew-valid", type=DURATION, metavar="TIME", help="Renew for so long; 0s for as long as before."
+)
+@click.option(
+    "--renew-unseen", type=DURATION, metavar="TIME", help="Do not renew whom nobody has seen for so long."
 )
 @json_option
 @pass_session
@@ -146,13 +163,25 @@ def set_properties(
     friendly_name: str | None,
     comment: str | None,
     default_life: int | None,
+    renew: str | None,
+    renew_left: int | None,
+    renew_valid: int | None,
+    renew_unseen: int | None,
     as_json: bool,
 ) -> None:
     """Change the properties of a group, or show them when none is given.
 
     Only a node that holds the group's root key can change them.
     """
-    given = {"friendly_name": friendly_name, "comment": comment, "default_life_s": default_life}
+    given = {
+        "friendly_name": friendly_name,
+        "comment": comment,
+        "default_life_s": default_life,
+        "renew_auto": None if renew is None else renew == "auto",
+        "renew_left": renew_left,
+        "renew_valid_s": renew_valid,
+        "renew_unseen_s": renew_unseen,
+    }
     changes = {field: value for field, value in given.items() if value is not None}
     with session.client() as client:
         if changes:

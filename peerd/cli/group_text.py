@@ -102,6 +102,15 @@ def properties_text(one: schema.Properties) -> str:
             "friendly name": one.friendly_name,
             "comment": one.comment,
             "default life": in_words(one.default_life_s),
+            "renewal": _renewal(one),
             "modified": time_text(one.modified),
         }
     )
+
+
+def _renewal(one: schema.Properties) -> str:
+    if not one.renew_auto:
+        return "off"
+    again = f"for {in_words(one.renew_valid_s)}" if one.renew_valid_s else "for as long as before"
+    seen = f"if seen within {in_words(one.renew_unseen_s)}"
+    return f"automatic, when 1/{one.renew_left} of the life is left, {again}, {seen}"

@@ -364,21 +364,33 @@ class GroupDeleted(Reply, frozen=True, kw_only=True):
 
 
 class PropertiesChange(Request, frozen=True, kw_only=True):
-    """What of the group's properties is to change; the rest stays."""
+    """What of the group's properties is to change; the rest stays. The fields are those of `Properties`."""
 
     friendly_name: str | UnsetType = UNSET
     comment: str | UnsetType = UNSET
     default_life_s: Seconds | UnsetType = UNSET
+    renew_auto: bool | UnsetType = UNSET
+    renew_left: Annotated[int, Meta(ge=2, le=100)] | UnsetType = UNSET
+    renew_valid_s: Seconds | UnsetType = UNSET
+    renew_unseen_s: Annotated[int, Meta(ge=1, le=SECONDS_MAX)] | UnsetType = UNSET
 
 
 class Properties(Reply, frozen=True, kw_only=True):
-    """The group's properties; `modified` is when the act that set them was signed, by the group's root."""
+    """The group's properties; `modified` is when the act that set them was signed, by the group's root.
+
+    `renew_auto`: administrators' daemons renew credentials by themselves, when `1 / renew_left` of a life is
+    left, for `renew_valid_s` (0: as long as before), but not whom they have not seen for `renew_unseen_s`.
+    """
 
     group: str
     classifier: str
     friendly_name: str
     comment: str
     default_life_s: int
+    renew_auto: bool
+    renew_left: int
+    renew_valid_s: int
+    renew_unseen_s: int
     modified: Time
 
 

@@ -26,6 +26,7 @@ from protocol.credentials.recovery import format_recovery_key
 from protocol.errors import RuleError
 from protocol.ids import AUTHORITY_BYTES
 from protocol.machines.events import Connect, Disconnect, SetProperties
+from protocol.machines.upkeep import policy_in
 from protocol.peer_time import Moment, hlc_ms
 
 _TOKEN_BYTES = 16
@@ -219,6 +220,9 @@ class GroupCases:
         opened = self._registry.ready(group)
         given = {"friendly": wish.friendly_name, "comment": wish.comment, "default_life": wish.default_life_s}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
+        if renewal := _given_renewal(wish):
+            before = await opened.node.runner.ask(lambda _: opened.machine.members.view.properties.renewal)
+            changes["renewal"] = {**before, **renewal}
         if not changes:
             raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
         check_friendly_name(changes.get("friendly", ""))
@@ -236,6 +240,16 @@ def _checked_properties(wish: schema.GroupCreate) -> PropertiesBody:
     )
 
 
+def _given_renewal(wish: schema.PropertiesChange) -> dict[str, Any]:
+    given = {
+        "auto": wish.renew_auto,
+        "left": wish.renew_left,
+        "valid_s": wish.renew_valid_s,
+        "unseen_s": wish.renew_unseen_s,
+    }
+    return {name: value for name, value in given.items() if value is not UNSET}
+
+
 def _properties(opened: OpenGroup) -> schema.Properties:
     view = opened.machine.members.view
     if view.root is None:
@@ -245,11 +259,16 @@ def _properties(opened: OpenGroup) -> schema.Properties:
             hint=f"peerd wait synchronized {quote(opened.entry.group_name)}",
         )
     body = view.properties
+    policy = policy_in(body.renewal)
     return schema.Properties(
         group=opened.entry.group_name,
         classifier=view.root.classifier,
         friendly_name=body.friendly,
         comment=body.comment,
         default_life_s=body.default_life,
+        renew_auto=policy.auto,
+        renew_left=policy.left,
+        renew_valid_s=policy.valid_s,
+        renew_unseen_s=policy.unseen_s,
         modified=time_at_ms(hlc_ms(view.properties_hlc)),
     )

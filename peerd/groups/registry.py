@@ -26,6 +26,7 @@ from peerd.groups import invitations
 from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
 from peerd.groups.open_group import OpenGroup, assemble, found_store, joined_store, open_group, remove_store
+from peerd.groups.root_renewal import renew_by_root
 from peerd.identities import Identities
 from peerd.lookup import find_name
 from peerd.paths import Home
@@ -100,7 +101,7 @@ class Registry:
             for group in self._open.values():
                 self._launch(group)
             task_status.started()
-            await trio.sleep_forever()
+            await renew_by_root(self.open_groups, self.root_key, self.environment.clock)
 
     async def stop(self) -> None:
         """Say goodbye to all neighbors of all groups."""

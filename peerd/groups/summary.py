@@ -28,7 +28,7 @@ _SAID = {  # of an address of our own nothing is said: it is forgotten when it h
     DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
 }
 
-_WARN_SHARE = 4  # a credential whose last quarter has begun is worth a warning …
+_WARN_SHARE = 6  # renewal comes at a third of a life; half of that later it has not come: worth a warning …
 _WARN_S_MAX = 30 * 86_400  # … but none that still holds for a month
 
 
@@ -163,6 +163,10 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
     own = opened.machine.members.own_grant(now.utc_s)
     renewal = f"peerd credential issue {quote(name)} {quote(opened.entry.identity)} --store"
     hint = f"an administrator renews it: {renewal}"
+    if own is None and _is_removed(opened):
+        detail = "this identity has been removed from the group"
+        why = f"peerd why member {quote(name)} {quote(opened.entry.identity)}"
+        return [schema.Finding(code="credential-removed", detail=detail, hint=why, group=name)]
     if own is None:
         detail = "this identity holds no credential that is valid now"
         return [schema.Finding(code="credential-expired", detail=detail, hint=hint, group=name)]
@@ -171,6 +175,12 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
         return []
     detail = f"the credential ends at {schema.time_at(own.window.end):%Y-%m-%dT%H:%M:%SZ}"
     return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]
+
+
+def _is_removed(opened: OpenGroup) -> bool:
+    """Whether all that our identity was ever granted here has been revoked, or lost its effect."""
+    view, pid = opened.machine.members.view, opened.machine.own.public.pid
+    return bool(view.grants_ever(pid)) and not view.live_grants(pid)
 
 
 def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from peerd.cli import recovery
@@ -33,6 +34,10 @@ def properties() -> schema.Properties:
         friendly_name="Pizza",
         comment="Every Friday",
         default_life_s=90 * 86_400,
+        renew_auto=True,
+        renew_left=3,
+        renew_valid_s=0,
+        renew_unseen_s=30 * 86_400,
         modified=SINCE,
     )
 
@@ -212,6 +217,20 @@ def test_set_sends_only_what_was_given(peerd, daemon) -> None:
     outcome = peerd("group", "set", "pizza", "--comment", "", "--default-life", "12h")
     assert daemon.last.body == {"comment": "", "default_life_s": 43_200}
     assert "90d" in outcome.stdout
+
+
+def test_set_says_how_the_group_renews(peerd, daemon) -> None:
+    renewed = msgspec.structs.replace(properties(), renew_left=4, renew_valid_s=90 * 86_400)
+    daemon.will_answer("PATCH", "groups/pizza/properties", renewed)
+    words = ("--renew", "auto", "--renew-left", "4", "--renew-valid", "90d", "--renew-unseen", "7d")
+    shown = peerd("group", "set", "pizza", *words).stdout
+    given = {"renew_left": 4, "renew_valid_s": 90 * 86_400, "renew_unseen_s": 7 * 86_400}
+    assert daemon.last.body == {"renew_auto": True, **given}
+    assert "automatic, when 1/4 of the life is left, for 90d, if seen within 30d" in shown
+    daemon.will_answer("PATCH", "groups/pizza/properties", msgspec.structs.replace(renewed, renew_auto=False))
+    assert "renewal        off" in peerd("group", "set", "pizza", "--renew", "off").stdout
+    assert daemon.last.body == {"renew_auto": False}
+    assert peerd("group", "set", "pizza", "--renew-left", "1").exit_code == 2
 
 
 def test_set_without_a_change_shows_the_properties(peerd, daemon) -> None:

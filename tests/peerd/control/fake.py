@@ -196,6 +196,10 @@ class FakeOperations:
             friendly_name=wish.friendly_name,
             comment=wish.comment,
             default_life_s=wish.default_life_s or LIFE_S,
+            renew_auto=True,
+            renew_left=3,
+            renew_valid_s=0,
+            renew_unseen_s=30 * 86_400,
             modified=NOW,
         )
         return group

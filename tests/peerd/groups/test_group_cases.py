@@ -493,6 +493,18 @@ async def test_the_root_changes_what_is_given_and_the_rest_stays(tmp_path, autoj
         assert (cleared.comment, cleared.default_life_s, cleared.friendly_name) == ("", 0, "Us")
 
 
+async def test_of_the_renewal_policy_too_what_is_not_given_stays(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice")
+        alice = nodes["alice"]
+        shown = await alice.service.properties(group)
+        assert (shown.renew_auto, shown.renew_left, shown.renew_valid_s) == (True, 3, 0)
+        await alice.service.change_properties(group, schema.PropertiesChange(renew_left=5, comment="us"))
+        shown = await alice.service.change_properties(group, schema.PropertiesChange(renew_unseen_s=60))
+        assert (shown.renew_left, shown.renew_unseen_s, shown.renew_auto) == (5, 60, True)
+        assert shown.comment == "us"
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

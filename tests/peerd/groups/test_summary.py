@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from peerd.clock import Clock
-from peerd.control import schema
+from peerd.control import authority_schema, schema
 from peerd.control.record_schema import RecordAdd
 from peerd.groups import summary
 from peerd.groups.open_group import OpenGroup
@@ -131,7 +131,7 @@ async def test_a_credential_is_awaited_where_it_was_asked_for(tmp_path, autojump
 
 
 @pytest.mark.parametrize("valid_s", [10_000, 40 * DAY, 400 * DAY])
-async def test_a_credential_is_told_of_in_its_last_quarter_or_month(tmp_path, autojump_clock, valid_s):
+async def test_a_credential_is_told_of_in_its_last_sixth_or_month(tmp_path, autojump_clock, valid_s):
     async with cluster(tmp_path, tls=False) as nodes:
         bob, name = await joined(nodes, valid_s)
         grant = bob.credential(name)
@@ -139,7 +139,7 @@ async def test_a_credential_is_told_of_in_its_last_quarter_or_month(tmp_path, au
         await bob.service.disconnect_group(name)
         for node in nodes.all():
             await node.stop()
-        told_s = grant.window.end - min(30 * DAY, (grant.window.end - grant.window.start) // 4)
+        told_s = grant.window.end - min(30 * DAY, (grant.window.end - grant.window.start) // 6)
         await trio.sleep(told_s - 60 - bob.clock.moment().utc_s)
         await nodes.start("bob")
         assert await findings(bob) == {}
@@ -174,6 +174,16 @@ async def test_a_credential_that_has_ended_is_told_of_until_it_is_renewed(tmp_pa
         await nodes["alice"].renew(name, bob, valid_s=90 * DAY)
         await until(lambda: bob.links(name), within_s=REDIAL_S)
         assert await findings(bob) == {}
+
+
+async def test_who_was_removed_is_told_so(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        bob, name = await joined(nodes, 90 * DAY)
+        await nodes["alice"].service.revoke_member(name, "bob", authority_schema.Revocation())
+        await until(lambda: not bob.links(name))
+        found = await findings(bob)
+        assert found["credential-removed"].hint == f"peerd why member {name} {bob.peer_name}"
+        assert "credential-expired" not in found
 
 
 async def test_the_hint_can_be_typed_whatever_the_names_are(tmp_path, autojump_clock):
