@@ -7,6 +7,7 @@ each start finds what the last death left.
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -20,6 +21,7 @@ from peerd.control.client import Client, ClientError
 from tests.system.circle import Circle, circle_of
 from tests.system.durable import acts_on_disk, check_chains
 from tests.system.people import Person, place
+from tests.system.writing import Writer, contents, listed, versions
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -27,6 +29,8 @@ DYING_DAEMON = str(Path(__file__).with_name("dying_daemon.py"))
 STEPS_MAX = 60  # far more than any of this takes
 STRIDE_CI = 3
 SETTLE_S_MAX = 30
+WRITES = 16  # more than the steps between two deaths
+RECORDS_BEHIND = 40  # that a node lacks when it dies while catching up
 
 Begin = Callable[[Client], object]
 Holds = Callable[[Client], bool]
@@ -163,3 +167,61 @@ def test_a_group_is_made_whole_or_not_at_all(mortal: Person, stride: int) -> Non
     (made,) = mortal.ask(lambda client: client.groups()).groups
     mortal.stop()
     check_chains(acts_on_disk(mortal.home, made.group))
+
+
+def test_records_that_were_acknowledged_are_there(mortal: Person, stride: int) -> None:
+    writers: list[Writer] = []
+
+    def write(client: Client) -> None:
+        (seen,) = client.groups().groups
+        writers.append(Writer(mortal, seen.group, f"r{len(writers)}", random.Random(len(writers))))
+        for _ in range(WRITES):
+            writers[-1].write_one(client)
+
+    def all_are_there(client: Client) -> bool:
+        for writer in writers:
+            found = listed(client, writer.group, writer)
+            assert writer.fits(contents(client, writer.group, found)), (writer.known, writer.begun)
+        return True
+
+    def as_acknowledged(client: Client) -> None:
+        if not client.groups().groups:
+            mortal.create_group("pizza")
+        all_are_there(client)
+
+    die_at_every_step(mortal, write, all_are_there, as_acknowledged, stride)
+
+
+def test_catching_up_is_carried_on(circle: Circle, mortal: Person, stride: int) -> None:
+    writer = Writer(circle.alice, circle.group, "note", random.Random(0))
+    seen: dict[str, tuple[str, bool]] = {}
+    wanted: dict[str, tuple[str, bool]] = {}
+
+    def connect(client: Client) -> None:
+        wish = schema.GroupConnect(addresses=[circle.alice.address], only=True)
+        client.connect_group(circle.group, wish)
+
+    def has_all(client: Client) -> bool:
+        found = versions(listed(client, circle.group, writer))
+        seen.update(found.items() & wanted.items())
+        return found == wanted
+
+    def goes_on_and_falls_behind_again(client: Client) -> None:
+        if not client.groups().groups:
+            document = client.identity_document("dora").document
+            circle.alice.issue(circle.group, document=document, store=True)
+            client.join_group(schema.GroupJoin(group=circle.group, addresses=[circle.alice.address]))
+            wait_until(client, lambda client: client.group(circle.group).synchronized)
+        assert seen.items() <= versions(listed(client, circle.group, writer)).items()
+        wait_until(client, has_all)
+        assert writer.fits(contents(client, circle.group, listed(client, circle.group, writer)))
+        client.disconnect_group(circle.group)
+        with circle.alice.client() as alice:
+            for _ in range(RECORDS_BEHIND):
+                writer.write_one(alice)
+            wanted.clear()
+            wanted.update(versions(listed(alice, circle.group, writer)))
+        for record_id in [one for one in seen if seen[one] != wanted.get(one)]:
+            del seen[record_id]
+
+    die_at_every_step(mortal, connect, has_all, goes_on_and_falls_behind_again, stride)
