@@ -131,8 +131,8 @@ def _addresses(world: World, scenario: Scenario, name: str) -> list[str]:
 def _agree(world: World, complaint: str) -> int:
     took = world.run_until(world.agreed, AGREE_MS_MAX)
     if took is None:
-        counts = {node.name: len(node.machine.members.ids) for node in world.honest()}
-        raise CheckFailed(f"convergence: {complaint} within {AGREE_MS_MAX} ms; elements held: {counts}")
+        differences = "; ".join(world.differences())
+        raise CheckFailed(f"convergence: {complaint} within {AGREE_MS_MAX} ms: {differences}")
     return took
 
 

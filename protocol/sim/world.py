@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from protocol.authority.bodies import PropertiesBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle
@@ -231,6 +232,19 @@ class World:
                 return False
         return True
 
+    def differences(self) -> list[str]:
+        """In what the nodes differ, for people: a few of the ids that not all hold, and bodies lacked."""
+        nodes, told = self.honest(), []
+        sets = {node.name: _all_ids(node) for node in nodes}
+        everywhere = set.intersection(*sets.values()) if sets else set()
+        for node in nodes:
+            more = sorted(sets[node.name] - everywhere)
+            lacking = [one.body_hash.hex()[:8] for one in node.store.wanted_bodies(b"", 3)]
+            shown = " ".join(f"{name.hex()[:8]}@{second}" for second, name in more[:3])
+            told.append(f"{node.name} holds {len(sets[node.name])}, {len(more)} more than all: {shown}")
+            told += [f"{node.name} lacks the bodies {lacking}"] if lacking else []
+        return told
+
     def open_with(self, name: str, bundle: Bundle, addresses: Sequence[str], *, only: bool = False) -> Node:
         """A new node that has its credential, by invitation or pickup."""
         node = self._node(name)
@@ -411,10 +425,15 @@ def held_by(node: Node, horizon_s: int = 0) -> tuple[object, ...]:
     left out.
     """
     auth, data = node.machine.synchronize.summary(), node.machine.data.ids
-    expiring = data.expiring
-    old = expiring.rank(horizon_s.to_bytes(SECOND_BYTES, "big"))
-    recent = expiring.digest() if old == 0 else expiring.entries(old, len(expiring))
-    return auth.count, auth.digest, data.durable.digest(), recent
+    recent = sha256()
+    start = data.expiring.rank(horizon_s.to_bytes(SECOND_BYTES, "big"))
+    data.expiring.feed(start, len(data.expiring), recent.update)
+    return auth.count, auth.digest, data.durable.digest(), recent.digest()
+
+
+def _all_ids(node: Node) -> set[tuple[int, bytes]]:
+    data = node.machine.data.ids
+    return {*node.machine.members.ids, *data.durable, *data.expiring}
 
 
 def act_ids(node: Node) -> list[bytes]:
