@@ -95,7 +95,6 @@ class Summaries:
     def _read(self, opened: OpenGroup) -> schema.Group:
         machine, name, now = opened.machine, opened.entry.group_name, self._now()
         view = machine.members.view
-        digest = machine.synchronize.summary().digest
         neighbors = [neighbor(machine, link, now) for link in machine.links]
         return schema.Group(
             group=name,
@@ -112,7 +111,7 @@ class Summaries:
             synchronized=bool(neighbors) and all(one.synchronized for one in neighbors),
             members=view.members_at(now.utc_s),
             acts=len(view),
-            digest=digest.hex(),
+            digest=machine.members.ids.digest().hex(),
             records=len(machine.data.ids),
             synchronizing=_progress(machine.synchronize.progress()),
             credential=own_credential(machine, name, now.utc_s),

@@ -145,10 +145,15 @@ class DataIds:
         self._settled[1].move(min(horizon_s, mark_s), mark_s)
         self._summary = None
 
+    @property
+    def settled_count(self) -> int:
+        """How many ids are settled."""
+        return sum(map(len, self._settled))
+
     def summary(self) -> DataSummary:
         """Count and digest of what is settled."""
         if self._summary is None:
             durable, expiring = self._settled
             digest = tagged_hash("peerd/data-ids/1", *durable.shards(), *expiring.shards())[:DIGEST_BYTES]
-            self._summary = DataSummary(self.horizon_s, self.mark_s, len(durable) + len(expiring), digest)
+            self._summary = DataSummary(self.horizon_s, self.mark_s, self.settled_count, digest)
         return self._summary

@@ -145,19 +145,22 @@ class Synchronize:
 
     def _comparable(self, partner: Partner) -> bool:
         """Whether the summaries of DATA speak of the same seconds."""
-        theirs, ours = partner.link.theirs, self._data.summary()
-        return theirs is not None and (theirs.data.horizon, theirs.data.mark) == (ours.horizon, ours.mark)
+        theirs, ours = partner.link.theirs, self._data
+        return theirs is not None and (theirs.data.horizon, theirs.data.mark) == (ours.horizon_s, ours.mark_s)
 
     def _compare(self, partner: Partner, subject: Subject) -> bool:
         """Whether what the neighbor told last is what is here by now; where that cannot be said, what was
         said before.
         """
-        theirs, ours = partner.link.theirs, self.summary()
+        theirs = partner.link.theirs
         if theirs is None:
             return False
         if subject is Subject.AUTH:
-            return (theirs.count, theirs.digest) == (ours.count, ours.digest)
-        return theirs.data == ours.data if self._comparable(partner) else bool(partner.data.agrees)
+            return theirs.count == len(self._ids) and theirs.digest == self._ids.digest()
+        if not self._comparable(partner):
+            return bool(partner.data.agrees)
+        # Of a set that grows, the digest costs much and says no more than the count.
+        return theirs.data.count == self._data.settled_count and theirs.data == self._data.summary()
 
     def _agrees(self, partner: Partner, subject: Subject) -> bool:
         """As `_compare`; if so, there is nothing to begin for."""
