@@ -43,6 +43,8 @@ VERBS: dict[str, str] = {
     "invitation": "peerd.cli.invitation:invitation",
     "member": "peerd.cli.member:member",
     "record": "peerd.cli.record:record",
+    "why": "peerd.cli.why:why",
+    "audit": "peerd.cli.why:audit",
     "database": "peerd.cli.database:database",
 }
 

@@ -1,4 +1,4 @@
-"""What is said on the control API about taking membership away, and giving back what was taken.
+"""What is said on the control API about taking membership away, giving it back, and why things are so.
 
 The rules of `schema` hold here too.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from peerd.control.schema import Credential, Reply, Request
+from peerd.control.schema import Act, Credential, Reply, Request, Time
 
 
 class Revocation(Request, frozen=True, kw_only=True):
@@ -58,3 +58,80 @@ class Removal(Reply, frozen=True, kw_only=True):
     members_back: list[str]
     void_acts: int
     void_removals: list[str]
+
+
+# --- explaining ---------------------------------------------------------------------------------------------
+
+
+class AuditedAct(Act, frozen=True, kw_only=True):
+    """An act with what became of it.
+
+    `effective`: it counts. Where it does not, `rule` names what decided (`annulled`, `credential-void`,
+    `outside-the-cut`, `root-replaced`, `rotation-outdone`, `version-void`) and `because` the acts that did.
+    `hit_by` are the removals that hit a grant. `findings`: `forked` (another act stands in its place: the key
+    is used elsewhere, or a store was rolled back), `back-dated` (only a hint), `fallen` (a revocation without
+    effect, to be signed anew by who still wants it).
+    """
+
+    effective: bool
+    rule: str | None
+    because: list[str]
+    hit_by: list[str]
+    reason: str
+    findings: list[Literal["forked", "back-dated", "fallen"]]
+
+
+class Audit(Reply, frozen=True, kw_only=True):
+    """One page of all acts, in the order of their arrival here; `next` is `null` on the last page."""
+
+    acts: list[AuditedAct]
+    next: str | None = None
+
+
+class WhyGrant(Reply, frozen=True, kw_only=True):
+    """How one credential stands, and why.
+
+    `verdict` is `current`, `good` (another is better), `void`, `revoked`, `undelivered` (its certificate is
+    not here), `not-begun` or `ended`. `rule` is that of `AuditedAct`; `acts` are those that made it void or
+    hit it. `path` are the credentials that it rests on, the one signed by the root first, itself last.
+    """
+
+    credential: Credential
+    verdict: Literal["current", "good", "void", "revoked", "undelivered", "not-begun", "ended"]
+    rule: str | None
+    acts: list[AuditedAct]
+    path: list[Credential]
+
+
+class WhyMember(Reply, frozen=True, kw_only=True):
+    """Why somebody is a member or not: all that it was ever granted, the current credential first."""
+
+    group: str
+    subject: str
+    member: bool
+    grants: list[WhyGrant]
+
+
+class WhyVersion(Reply, frozen=True, kw_only=True):
+    """Why a version of a record counts or not.
+
+    `kept`: it counts; else it waits aside, for 30 days, in case it comes to. `rules` are what the removals
+    that hit its author's credential say of records: `manifest`, `drop` or `time`, each with its act. `grant`
+    is the credential that it was written under, `null` while that is not here.
+    """
+
+    version_id: str
+    modified_by: str
+    modified: Time
+    kept: bool
+    rules: list[str]
+    grant: WhyGrant | None
+
+
+class WhyRecord(Reply, frozen=True, kw_only=True):
+    """Why a record is as it is: its versions that are here, the newest first."""
+
+    group: str
+    record_id: str
+    creator: str
+    versions: list[WhyVersion]

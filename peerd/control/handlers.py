@@ -272,6 +272,24 @@ async def leave_group(context: Context, call: Call) -> authority_schema.Removal:
     return await context.operations.leave_group(call.path["group"], wish)
 
 
+# --- explaining ---------------------------------------------------------------------------------------------
+
+
+async def audit_group(context: Context, call: Call) -> authority_schema.Audit:
+    """One page of all acts, with what became of them."""
+    return await context.operations.audit(call.path["group"], _typed(call.query, schema.Page))
+
+
+async def explain_member(context: Context, call: Call) -> authority_schema.WhyMember:
+    """Why somebody is a member or not."""
+    return await context.operations.why_member(call.path["group"], call.path["peer_name"])
+
+
+async def explain_record(context: Context, call: Call) -> authority_schema.WhyRecord:
+    """Why a record is as it is."""
+    return await context.operations.why_record(call.path["group"], call.path["record_id"])
+
+
 # --- records ------------------------------------------------------------------------------------------------
 
 

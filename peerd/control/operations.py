@@ -195,6 +195,17 @@ class Operations(Protocol):
     async def leave_group(self, name: str, wish: authority_schema.GroupLeave) -> authority_schema.Removal:
         """Give up the own membership, then close the group's links."""
 
+    # --- explaining ---
+
+    async def audit(self, group: str, query: schema.Page) -> authority_schema.Audit:
+        """One page of all acts, with what became of them."""
+
+    async def why_member(self, group: str, name: str) -> authority_schema.WhyMember:
+        """Why somebody is a member or not, also one that was a member once."""
+
+    async def why_record(self, group: str, record_id: str) -> authority_schema.WhyRecord:
+        """Why a record is as it is."""
+
     # --- records ---
 
     async def records(self, group: str, query: record_schema.RecordsQuery) -> record_schema.Records:

@@ -406,6 +406,32 @@ ROUTES: tuple[Route, ...] = (
         body=authority_schema.GroupLeave,
         errors=(*_GROUP, *_SIGN, "invalid-properties"),
     ),
+    # --- explaining ---
+    Route(
+        "GET",
+        "/v1/groups/{group}/audit",
+        handlers.audit_group,
+        Access.READ,
+        authority_schema.Audit,
+        query=schema.Page,
+        errors=(*_GROUP, "invalid-argument"),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/why/members/{peer_name}",
+        handlers.explain_member,
+        Access.READ,
+        authority_schema.WhyMember,
+        errors=(*_GROUP, "member-not-found"),
+    ),
+    Route(
+        "GET",
+        "/v1/groups/{group}/why/records/{record_id}",
+        handlers.explain_record,
+        Access.READ,
+        authority_schema.WhyRecord,
+        errors=_RECORD,
+    ),
     # --- records ---
     Route(
         "GET",

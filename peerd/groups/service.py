@@ -12,6 +12,7 @@ from peerd.control import schema
 from peerd.control.schema import time_at_ms
 from peerd.groups.credential_cases import CredentialCases
 from peerd.groups.event_log import GroupEvents
+from peerd.groups.explaining import WhyCases
 from peerd.groups.export import ExportCases
 from peerd.groups.group_cases import GroupCases
 from peerd.groups.identity_cases import IdentityCases
@@ -25,12 +26,12 @@ from peerd.store.database import sqlite_version
 from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
-API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export", "removal")
+API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export", "removal", "why")
 _CURSOR_NAME_BYTES = 8  # of a node id: enough to tell the logs of one node apart in a cursor
 
 
 class Service(
-    IdentityCases, GroupCases, CredentialCases, MemberCases, RemovalCases, RecordCases, ExportCases
+    IdentityCases, GroupCases, CredentialCases, MemberCases, RemovalCases, RecordCases, WhyCases, ExportCases
 ):
     """Everything that a caller can ask of this daemon; see `peerd.control.operations.Operations`."""
 
@@ -43,6 +44,7 @@ class Service(
         MemberCases.__init__(self, registry)
         RemovalCases.__init__(self, registry)
         RecordCases.__init__(self, registry)
+        WhyCases.__init__(self, registry, self._find)
         ExportCases.__init__(self, registry)
         self._home = home
         self._started_ms = registry.environment.clock.moment().utc_ms

@@ -424,6 +424,44 @@ class FakeOperations:
             void_removals=[],
         )
 
+    # --- explaining ---
+
+    async def audit(self, group: str, query: schema.Page) -> authority_schema.Audit:
+        page = await self.acts(group, query)
+        acts = [
+            authority_schema.AuditedAct(
+                **asdict(act), effective=True, rule=None, because=[], hit_by=[], reason="", findings=[]
+            )
+            for act in page.acts
+        ]
+        return authority_schema.Audit(acts=acts, next=page.next)
+
+    async def why_member(self, group: str, name: str) -> authority_schema.WhyMember:
+        found = (await self.member(group, name)).credentials
+        return authority_schema.WhyMember(
+            group=self.group_name(group),
+            subject=name,
+            member=True,
+            grants=[
+                authority_schema.WhyGrant(credential=one, verdict="current", rule=None, acts=[], path=[one])
+                for one in found
+            ],
+        )
+
+    async def why_record(self, group: str, record_id: str) -> authority_schema.WhyRecord:
+        found = self._record(group, record_id)
+        version = authority_schema.WhyVersion(
+            version_id=found.version_id,
+            modified_by=found.modified_by,
+            modified=found.modified,
+            kept=True,
+            rules=[],
+            grant=None,
+        )
+        return authority_schema.WhyRecord(
+            group=found.group, record_id=found.record_id, creator=found.creator, versions=[version]
+        )
+
     # --- records ---
 
     async def records(self, group: str, query: record_schema.RecordsQuery) -> record_schema.Records:

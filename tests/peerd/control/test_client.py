@@ -103,6 +103,9 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
         client.change_record(name, record.record_id, record_schema.RecordChange(data="")),
         client.set_record_data(name, record.record_id, b"\0\xff"),
         client.import_group(name, client.export_group(name)),
+        client.audit(name, schema.Page(limit=1)),
+        client.why_member(name, "b" * 40 + ".bob"),
+        client.why_record(name, record.record_id),
         *removals(client, name, issued.credential),
     ]
     assert client.record_data(name, record.record_id) == b"\0\xff"
@@ -166,6 +169,7 @@ def test_lists_longer_than_a_page_are_read_to_their_end(client):
     assert [one.subject for one in client.all_credentials(group)] == subjects
     assert [one.peer_name for one in client.all_members(group)] == subjects
     assert len(list(client.all_acts(group))) == len(subjects)
+    assert len(list(client.whole_audit(group))) == len(subjects)
     assert [one.subject for one in client.all_credentials(group, subjects[7])] == [subjects[7]]
 
 

@@ -45,6 +45,9 @@ POST /v1/groups/{group}/members/{peer_name}/revoke
 POST /v1/groups/{group}/credentials/{grant_id}/revoke
 POST /v1/groups/{group}/acts/{act_id}/annul
 POST /v1/groups/{group}/leave
+GET /v1/groups/{group}/audit
+GET /v1/groups/{group}/why/members/{peer_name}
+GET /v1/groups/{group}/why/records/{record_id}
 GET POST /v1/groups/{group}/records
 POST /v1/groups/{group}/records/search
 GET PATCH DELETE /v1/groups/{group}/records/{record_id}
