@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from peerd.control.client import Client, DaemonNotRunning
+from peerd.control.client import Client, ClientError, DaemonNotRunning
 from peerd.control.record_schema import Record, RecordAdd, RecordChange
 from peerd.groups.base64url import write_base64url
 from tests.system.people import Person
@@ -34,7 +34,7 @@ class Writer:
     known: dict[str, bytes | None] = field(default_factory=dict)
     begun: tuple[str | None, bytes | None] | None = None
     answered: threading.Event = field(default_factory=threading.Event)
-    wrong: list[Exception] = field(default_factory=list)
+    wrong: list[ClientError] = field(default_factory=list)
 
     def write(self) -> None:
         """Until its daemon dies, or the round is over."""
@@ -45,7 +45,7 @@ class Writer:
                     self.answered.set()
         except DaemonNotRunning:
             return
-        except Exception as error:
+        except ClientError as error:
             self.wrong.append(error)
         finally:
             self.answered.set()
