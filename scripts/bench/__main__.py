@@ -10,13 +10,17 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from scripts.bench import authority, daemons, engine, machine, reconciling, search
+from scripts.bench import authority, daemons, engine, machine, reconciling, records, replicating, search
 from scripts.bench.figures import bound_rows, show
 
 ACTS = 10_000
 AUTHORITY_ACTS = 100_000
 RECORDS = 100_000
+RECEIVED = 10_000
+WRITES = 200
+WRITERS = 8
 DIFFERENCES = (0, 1, 100)
+SIZES = (10_000, 100_000, 1_000_000)
 SAMPLES = 20
 
 
@@ -25,12 +29,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
     parser.add_argument("--credentials", type=int, default=2560, help="how many are issued in batches")
     parser.add_argument("--members", type=int, default=10_000, help="how many the one daemon issues to")
+    parser.add_argument("--records", type=int, default=RECORDS, help="how many a node catches up with")
     arguments = parser.parse_args()
     show("the bound: the library alone, one core, processor time", bound_rows(SAMPLES))
     with tempfile.TemporaryDirectory(prefix="peerd-bench-") as directory:
         show(
             "credentials in this process: two signatures each, every transaction durable",
             machine.rows(Path(directory), single=200, batched=arguments.credentials),
+        )
+        show(
+            "records from one neighbor: one signature each, every transaction durable",
+            records.rows(Path(directory), RECEIVED),
         )
         show(
             f"searching: the first {search.PAGE} of what a query finds among {RECORDS:,} records",
@@ -46,10 +55,14 @@ def main() -> None:
             f"pickup on {daemons.NODES} daemons: from the call that issues to the subject's notice",
             daemons.pickups(count=daemons.NODES, rounds=10),
         )
+        show("records on daemons: catching up", replicating.catching_up(arguments.records))
+        show("  writing", replicating.writing(WRITES, WRITERS))
+        with daemons.nodes(daemons.NODES) as running:
+            show("  spreading", replicating.spreading(running, WRITES))
     print("reconciliation of real acts, each with its certificate; bytes of frames in both directions")
     print(reconciling.table(reconciling.run(ACTS, DIFFERENCES)))
     print("\nits engine alone, on ids, beside the figures that it was designed by (protocol-study 2.4)")
-    print(engine.table(engine.run(sizes=(ACTS,), differences=DIFFERENCES)))
+    print(engine.table(engine.run(sizes=SIZES)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -75,25 +75,26 @@ class Relay:
         while True:
             try:
                 caller, _ = server.accept()
-                called = socket.create_connection(self.target)
             except OSError:
                 return
-            for one, other in ((caller, called), (called, caller)):
-                threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+            threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
+
+    def _serve(self, caller: socket.socket) -> None:
+        with caller, suppress(OSError), socket.create_connection(self.target) as called:
+            back = threading.Thread(target=self._pass, args=(called, caller), daemon=True)
+            back.start()
+            self._pass(caller, called)
+            back.join()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
-        try:
+        with suppress(OSError):  # killed
             while data := one.recv(_CHUNK_BYTES):
                 with self._lock:
                     self.bytes += len(data)
                 other.sendall(data)
-        except OSError:
-            pass  # killed
         for end in (one, other):
-            try:
+            with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                end.close()
 
 
 # --- catching up --------------------------------------------------------------------------------------------
