@@ -6,6 +6,7 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
 from protocol.limits import FRAME_BYTES_MAX_MEMBER
 from protocol.records.record import decode_untrusted_item
@@ -48,11 +49,12 @@ def test_who_holds_the_loop_is_told():
     watch = Watch()
 
     async def hold() -> None:
-        await trio.sleep(0.05)
+        await trio.testing.wait_all_tasks_blocked()
         begun = time.thread_time()
         while time.thread_time() - begun < 0.05:
             pass
-        await trio.sleep(0.05)
+        while max(watch.late_ms, default=0) < 20:
+            await trio.lowlevel.checkpoint()
 
     trio.run(watch.around, hold, instruments=[watch])
     told = watch.told()
