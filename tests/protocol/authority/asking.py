@@ -19,7 +19,7 @@ BOB = "grc -> alice:admin -> bob:member"
 
 def wish(subject: str = "bob", document: bool = False, **told: Any) -> IssueRequest:
     """A request with the store flag; `document` gives the subject's key, other words are for the info."""
-    request = {
+    request: dict[str, Any] = {
         name: told.pop(name) for name in ("store", "invitation", "as_root", "key", "name") if name in told
     }
     info = CredentialInfo(**told) if told or document else None

@@ -136,8 +136,13 @@ def test_change_hashes_the_shards_concerned_and_no_other(monkeypatch):
     ids = DataIds(versions)
     ids.settle(0, 150)
     ids.summary()
-    hashed = []
-    monkeypatch.setattr(data_ids, "sha256", lambda: hashed.append(1) or sha256())
+    hashed: list[int] = []
+
+    def counted() -> object:
+        hashed.append(1)
+        return sha256()
+
+    monkeypatch.setattr(data_ids, "sha256", counted)
     ids.summary()
     assert len(hashed) == 0
     ids.add(3, b"a" * 32, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -121,7 +123,7 @@ def test_position_that_has_not_changed_is_not_written():
 # --- sessions ---------------------------------------------------------------------------------------------
 
 
-def parted(one: list[RecordItem], two: list[RecordItem], *common: RecordItem) -> Web:
+def parted(one: Sequence[RecordItem], two: Sequence[RecordItem], *common: RecordItem) -> Web:
     """Two nodes that agreed on `common`, and since they parted have got these."""
     nodes = web(common, common)
     nodes.connect(0, 1)

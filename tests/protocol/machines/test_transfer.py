@@ -36,7 +36,7 @@ def holding(*items: RecordItem) -> MemoryStore:
 
 def frames(ids: list[bytes], namespace: Namespace, store: MemoryStore) -> list[tuple[tuple[bytes, ...], ...]]:
     queue = deque(ids)
-    made = []
+    made: list[tuple[tuple[bytes, ...], ...]] = []
     while queue:
         made.append(next_frame(queue, namespace, store))
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import cast
 
 import msgpack
 import msgspec
@@ -239,9 +240,9 @@ BAD = [
     KeepAlive(0, bytes(16), 0, DataSummary(0, -1, 0, bytes(16))),
     KeepAlive(0, bytes(16), 0, DataSummary(0, 0, 2**32, bytes(16))),
     KeepAlive(0, bytes(16), 0, DataSummary(0, 0, 0, bytes(15))),
-    Reconcile(3, 0, 0, 0, b"", False),
+    Reconcile(cast(Namespace, 3), 0, 0, 0, b"", False),
     Reconcile(Namespace.EXPIRING, SECOND_MAX + 1, 0, 0, b"", False),
-    Transfer(-1, 0, 0, (), False),
+    Transfer(cast(Namespace, -1), 0, 0, (), False),
     Records((b"",), False),
     Records(TOO_MANY, False),
     Records((bytes(RECORD_ITEM_BYTES_MAX + 1),), False),
