@@ -167,6 +167,7 @@ RECORD_ITEM_BYTES_MAX = HEADER_BYTES_MAX + BODY_TRANSFERRED_BYTES_MAX + 16  # an
 PIECE_BYTES_MAX = 64 * 1024
 EXPIRING_LIFE_S_MAX = 90 * 86_400
 HEADER_LIFE_S = 90 * 86_400  # a header of the expiring class is kept for this long after its hlc
+CREATORS_REMEMBERED_MAX = 1024  # whose part of a record id need not be hashed again
 OTHER_AUTHORS_MAX = 4  # besides the creator, whose best versions of a record are kept
 CONTACT_BYTES_MAX = 2 * 1024  # four addresses of 255 characters, a node id and a key
 CONTACT_ADDRESSES_MAX = 4

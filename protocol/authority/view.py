@@ -199,7 +199,10 @@ class View:
         node = linked.nodes.get(cred)
         if node is None or node.grant is None:
             return None
-        others = [one for one in linked.adopters.get(cred, ()) if may_adopt(one.grant, node.grant)]
+        adopters = linked.adopters.get(cred, ())
+        if not adopters and not node.standing:
+            return None if node.standing is None else ()  # nearly always, and asked for every record
+        others = [one for one in adopters if may_adopt(one.grant, node.grant)]
         standing = [one for one in (node, *others) if one.standing is not None]
         if not standing:
             return None

@@ -32,8 +32,11 @@ from protocol.wire.messages import Got, News, Records, Want
 
 def relay(fresh: Sequence[Element], source: LinkId | None, links: Iterable[Link]) -> list[Send]:
     """Pass on new elements, parents first, to all links but `source`."""
+    others = _others(links, source)
+    if not others:
+        return []
     frames = [News(tuple(part)) for part in in_frames(element.raw for element in fresh)]
-    return [Send(link.id, frame, droppable=True) for link in links if link.id != source for frame in frames]
+    return [Send(link, frame, droppable=True) for link in others for frame in frames]
 
 
 def unlike(source: Link, links: Iterable[Link]) -> list[Link]:
@@ -52,8 +55,16 @@ def relay_records(
     fresh: Iterable[RecordItem], source: LinkId | None, links: Iterable[Link], *, ask: bool = False
 ) -> list[Send]:
     """Pass on new versions to all links but `source`; `ask` for word when they are durable."""
+    others = _others(links, source)
+    if not others:
+        return []
     frames = [Records(tuple(part), ask) for part in in_frames(_flooded(item).raw for item in fresh)]
-    return [Send(link.id, frame, droppable=True) for link in links if link.id != source for frame in frames]
+    return [Send(link, frame, droppable=True) for link in others for frame in frames]
+
+
+def _others(links: Iterable[Link], source: LinkId | None) -> list[LinkId]:
+    """Whom to pass something on to; with nobody, nothing need be made ready."""
+    return [link.id for link in links if link.id != source]
 
 
 def _flooded(item: RecordItem) -> RecordItem:

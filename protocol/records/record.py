@@ -30,6 +30,7 @@ from protocol.ids import framed, tagged_hash
 from protocol.limits import (
     BODY_BYTES_MAX,
     BODY_TRANSFERRED_BYTES_MAX,
+    CREATORS_REMEMBERED_MAX,
     END_OF_TIME_S,
     EXT_BYTES_MAX,
     HEADER_BYTES_MAX,
@@ -49,6 +50,8 @@ _DURABLE_BIT = 0x80
 _RANDOM_BYTES = 8
 # Behind the content stand the key and the signature, each with two bytes that tell a byte string's length.
 _TAIL_BYTES = 2 + 32 + 2 + SIGNATURE_BYTES
+
+_creators: dict[tuple[bytes, bytes], bytes] = {}  # what `_creator_bits` has found of late
 
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _RecordId = Annotated[bytes, Meta(min_length=RECORD_ID_BYTES, max_length=RECORD_ID_BYTES)]
@@ -162,8 +165,14 @@ def id_is_of_creator(record_id: bytes, gid: bytes, creator: bytes) -> bool:
 
 def _creator_bits(gid: bytes, creator: bytes) -> bytes:
     """63 bits of a hash in 8 bytes, the first bit clear."""
-    hashed = tagged_hash(_RECORD_ID_TAG, gid, creator)
-    return bytes([hashed[0] & ~_DURABLE_BIT]) + hashed[1:_RANDOM_BYTES]
+    bits = _creators.get((gid, creator))
+    if bits is None:
+        hashed = tagged_hash(_RECORD_ID_TAG, gid, creator)
+        bits = bytes([hashed[0] & ~_DURABLE_BIT]) + hashed[1:_RANDOM_BYTES]
+        if len(_creators) >= CREATORS_REMEMBERED_MAX:
+            _creators.clear()
+        _creators[gid, creator] = bits
+    return bits
 
 
 def body_hash_of(body: bytes) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, strategies as st
@@ -25,6 +26,7 @@ from protocol.limits import (
     RECORD_TYPE_CHARACTERS_MAX,
 )
 from protocol.peer_time import HLC_MAX
+from protocol.records import record
 from protocol.records.attributes import STRING, Attribute, encode_attributes
 from protocol.records.record import (
     VERSION_MAX,
@@ -503,3 +505,16 @@ def test_body_named_in_the_bytes_of_a_header_is_the_headers(item):
     header = item.header
     named = None if header.body_hash is None else (header.body_hash, header.size)
     assert body_named_in(header.raw) == named
+
+
+def test_only_so_many_creators_are_remembered_and_the_others_are_bound_as_well():
+    creators = [number.to_bytes(32, "big") for number in range(20)]
+    with (
+        patch.object(record, "CREATORS_REMEMBERED_MAX", 7),
+        patch.object(record, "_creators", {}) as remembered,
+    ):
+        ids = [new_record_id(bytes(32), creator, True, bytes(8)) for creator in creators]
+        assert len(remembered) <= 7
+        for creator, record_id in zip(creators, ids, strict=True):
+            assert [one for one in creators if id_is_of_creator(record_id, bytes(32), one)] == [creator]
+            assert len(remembered) <= 7
