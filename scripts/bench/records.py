@@ -285,7 +285,8 @@ def _by_a_node(directory: Path, sent: Sent) -> list[Row]:
         Row(
             "  processor time of one",
             f"{spent.processor_s / sent.count * 1e6:,.0f} µs",
-            f"{loop_s / sent.count * 1e6:,.0f} of it on the loop; it had {cores:.2f} cores",
+            f"{loop_s / sent.count * 1e6:,.0f} of it on the loop; it had {cores:.2f} cores;"
+            f" two free ones give at most {per_second(2 * sent.count, spent.processor_s):,.0f} /s",
         ),
         held_row("the loop", watch.told()),
     ]

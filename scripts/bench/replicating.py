@@ -14,8 +14,6 @@ import os
 import random
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,21 +35,20 @@ from protocol.records.export import ExportWriter, Kind
 from scripts.bench.daemons import (
     MEMORY_MIB_TARGET,
     Members,
+    answers_of,
     full_mesh,
     identity_document,
     join_all,
     processor_s,
 )
-from scripts.bench.figures import Bound, Row, median_and_slowest, per_second
+from scripts.bench.figures import Bound, Row, per_second
 from scripts.bench.records import BODY_BYTES, signed
 from scripts.bench.watched import held_row, percentile
 
 AUTHORS = 4
-ANSWER_MS_TARGET = 150
 CATCH_UP_S_MAX = 1200
 _SETTLED_MS = 40_000  # records dated before this are in the digests at once
 _POLL_S = 0.2  # each question takes the node a few milliseconds
-_ANSWERED = (0, 8)  # 8: degraded, for example without neighbors
 _CHUNK_BYTES = 256 * 1024
 _GROUP = "bench"
 
@@ -267,13 +264,6 @@ def _loaded(node: LocalNode, group: str) -> list[Row]:
     node.stop()
     ready_ms = node.start() * 1000
     started = processor_s(node) * 1000
-    command = [sys.executable, "-m", "peerd", "--home", str(node.home), "status"]
-    waits_ms = []
-    for _ in range(10):
-        begun = steady_s()
-        answer = subprocess.run(command, capture_output=True, check=False)
-        assert answer.returncode in _ANSWERED, answer.stderr
-        waits_ms.append((steady_s() - begun) * 1000)
     return [
         Row(
             f"memory (RSS) with {count:,} records, caught up / started",
@@ -281,11 +271,7 @@ def _loaded(node: LocalNode, group: str) -> list[Row]:
             f"idle target {MEMORY_MIB_TARGET} MiB",
         ),
         Row("  ready", f"{ready_ms:,.0f} ms", f"{started:,.0f} ms of processor time; target 1,000 ms"),
-        Row(
-            "  command line answer, median / slowest",
-            median_and_slowest(waits_ms),
-            f"target {ANSWER_MS_TARGET} ms",
-        ),
+        answers_of(node, 10),
     ]
 
 

@@ -78,7 +78,7 @@ def test_a_node_catches_up_and_goes_on_after_a_kill():
         "status meanwhile",
         "memory (RSS) with 62 records",
         "ready",
-        "command line answer",
+        "command line answer (status)",
         "the loop of newcomer held",
         "the loop of source held",
         "killed at about half and started again",
