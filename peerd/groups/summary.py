@@ -17,6 +17,7 @@ from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.machines.events import DialOutcome
 from protocol.machines.partners import Progress
+from protocol.machines.upkeep import life_s
 from protocol.peer_time import Moment
 
 T = TypeVar("T")
@@ -170,7 +171,7 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
         detail = "this identity holds no credential that is valid now"
         return [schema.Finding(code="credential-expired", detail=detail, hint=hint, group=name)]
     left = math.inf if own.window.unlimited else own.window.end - now.utc_s
-    if left > min(_WARN_S_MAX, (own.window.end - own.window.start) / _WARN_SHARE):
+    if left > min(_WARN_S_MAX, life_s(own) / _WARN_SHARE):
         return []
     detail = f"the credential ends at {schema.time_at(own.window.end):%Y-%m-%dT%H:%M:%SZ}"
     return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]

@@ -34,7 +34,7 @@ from protocol.limits import (
     RENEWALS_AT_ONCE_MAX,
     UNSEEN_S_MAX,
 )
-from protocol.peer_time import Moment
+from protocol.peer_time import Moment, hlc_s
 
 _ACTS_PER_LOOK = 2_000  # in a large group it is looked less often
 _LIFE_PARTS = 30  # of a life, an administrator waits for the one before it at most
@@ -194,14 +194,19 @@ def administrators(view: View, now_s: int) -> list[Grant]:
 
 def renewal_due(current: Grant, policy: RenewalPolicy, place: int) -> int:
     """The second from which on the administrator at a place of the row (from 0) renews a credential."""
-    life_s = current.window.end - current.window.start
-    return current.window.end - life_s // policy.left + place * _step_s(current)
+    return current.window.end - life_s(current) // policy.left + place * _step_s(current)
+
+
+def life_s(grant: Grant) -> int:
+    """How long a credential holds, from its issue or its start on; the start may lie before the issue, for
+    clocks that lag.
+    """
+    return grant.window.end - max(grant.window.start, hlc_s(grant.hlc))
 
 
 def _step_s(current: Grant) -> int:
     """How long one administrator waits for the one before it: less where lives are short."""
-    life_s = current.window.end - current.window.start
-    return min(RENEWAL_HOLD_BACK_S_MAX, max(1, life_s // _LIFE_PARTS))
+    return min(RENEWAL_HOLD_BACK_S_MAX, max(1, life_s(current) // _LIFE_PARTS))
 
 
 def _place_in(row: list[Grant], own: bytes, current: Grant) -> int:

@@ -6,31 +6,25 @@ It refuses what the real one refuses, under the same names, as far as the API's 
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Literal
 
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from peerd.control import authority_schema, record_schema, schema
+from peerd.control import record_schema, schema
 from peerd.control.events import EventBell
 from peerd.control.limits import RECORD_DATA_SHOWN_BYTES_MAX
 from peerd.control.operations import ALL_EVENTS, Download, EventPage, Selection, Upload
 from peerd.errors import Conflict, NotFound, NotReady
 from protocol.errors import RuleError
+from tests.peerd.control.fake_authority import FakeAuthority, hex_of
 
 NOW_S = 1_790_000_000
 NOW = schema.time_at(NOW_S)
 LIFE_S = 90 * 86_400
-_RemovalKind = Literal["revoke_credential", "revoke_key", "resign", "annul"]
 RECOVERY_KEY = "-".join(["AAAA"] * 14)
-
-
-def hex_of(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 class FakeEvents:
@@ -67,7 +61,7 @@ class FakeEvents:
         return EventPage(events, seen[-1].cursor if seen else str(position), lagged)
 
 
-class FakeOperations:
+class FakeOperations(FakeAuthority):
     """`Operations` in memory."""
 
     def __init__(self, bell: EventBell | None = None, *, kept_max: int = 1_000) -> None:
@@ -382,85 +376,6 @@ class FakeOperations:
             for number, credential in enumerate(part)
         ]
         return schema.Acts(acts=acts, next=following)
-
-    # --- removal ---
-
-    async def revoke_member(
-        self, group: str, name: str, wish: authority_schema.Revocation
-    ) -> authority_schema.Removal:
-        held = (await self.member(group, name)).credentials
-        return self._removed(group, "revoke_key" if wish.for_ever else "revoke_credential", name, held, wish)
-
-    async def revoke_credential(
-        self, group: str, grant_id: str, wish: authority_schema.Revocation
-    ) -> authority_schema.Removal:
-        one = (await self.credential(group, grant_id)).credential
-        return self._removed(group, "revoke_credential", one.subject, [one], wish)
-
-    async def annul_act(
-        self, group: str, act_id: str, wish: authority_schema.Annulment
-    ) -> authority_schema.Removal:
-        if len(act_id) != 64:
-            raise RuleError("invalid-argument", "There is no such act.", hint="peerd audit GROUP")
-        return self._removed(group, "annul", None, [], wish)
-
-    async def leave_group(self, name: str, wish: authority_schema.GroupLeave) -> authority_schema.Removal:
-        group = await self.disconnect_group(name)
-        return self._removed(group.group, "resign", group.peer_name, [], wish)
-
-    def _removed(self, group: str, kind: _RemovalKind, subject: str | None, held, wish):
-        name, dry_run = self.group_name(group), getattr(wish, "dry_run", False)
-        if not dry_run:
-            self.issued[name] = [replace(one, live=one not in held) for one in self.issued[name]]
-        return authority_schema.Removal(
-            group=name,
-            kind=kind,
-            act_id=None if dry_run else hex_of("act", name, kind),
-            subject=subject,
-            credentials=list(held),
-            members_lost=[] if subject is None else [subject],
-            members_back=[],
-            void_acts=len(held) if dry_run else 0,
-            void_removals=[],
-        )
-
-    # --- explaining ---
-
-    async def audit(self, group: str, query: schema.Page) -> authority_schema.Audit:
-        page = await self.acts(group, query)
-        acts = [
-            authority_schema.AuditedAct(
-                **asdict(act), effective=True, rule=None, because=[], hit_by=[], reason="", findings=[]
-            )
-            for act in page.acts
-        ]
-        return authority_schema.Audit(acts=acts, next=page.next)
-
-    async def why_member(self, group: str, name: str) -> authority_schema.WhyMember:
-        found = (await self.member(group, name)).credentials
-        return authority_schema.WhyMember(
-            group=self.group_name(group),
-            subject=name,
-            member=True,
-            grants=[
-                authority_schema.WhyGrant(credential=one, verdict="current", rule=None, acts=[], path=[one])
-                for one in found
-            ],
-        )
-
-    async def why_record(self, group: str, record_id: str) -> authority_schema.WhyRecord:
-        found = self._record(group, record_id)
-        version = authority_schema.WhyVersion(
-            version_id=found.version_id,
-            modified_by=found.modified_by,
-            modified=found.modified,
-            kept=True,
-            rules=[],
-            grant=None,
-        )
-        return authority_schema.WhyRecord(
-            group=found.group, record_id=found.record_id, creator=found.creator, versions=[version]
-        )
 
     # --- records ---
 

@@ -67,9 +67,8 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
     monkeypatch.setattr(client_module.Client, "_open", noted)
     group = make_group(client)
     name, own = group.group, group.peer_name
-    issued = client.issue(
-        name, schema.CredentialIssue(subject="b" * 40 + ".bob", store=True, invitation=True)
-    )
+    wish = schema.CredentialIssue(subject="b" * 40 + ".bob", store=True, invitation=True)
+    issued = client.issue(name, wish)
     batch = schema.CredentialBatch(issues=[schema.CredentialIssue(subject="c" * 40 + ".c")] * 3)
     answers = [
         client.api(),
@@ -103,9 +102,7 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
         client.change_record(name, record.record_id, record_schema.RecordChange(data="")),
         client.set_record_data(name, record.record_id, b"\0\xff"),
         client.import_group(name, client.export_group(name)),
-        client.audit(name, schema.Page(limit=1)),
-        client.why_member(name, "b" * 40 + ".bob"),
-        client.why_record(name, record.record_id),
+        *reasons(client, name, issued.credential, record),
         *removals(client, name, issued.credential),
     ]
     assert client.record_data(name, record.record_id) == b"\0\xff"
@@ -129,6 +126,17 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
     assert {templated(method, path, known) for method, path in reached} == {
         (r.method, r.path) for r in ROUTES
     }
+
+
+def reasons(
+    client: Client, group: str, one: schema.Credential, record: record_schema.Record
+) -> list[schema.Reply]:
+    """Every way to ask why."""
+    return [
+        client.audit(group, schema.Page(limit=1)),
+        client.why_member(group, one.subject),
+        client.why_record(group, record.record_id),
+    ]
 
 
 def removals(client: Client, group: str, one: schema.Credential) -> list[authority_schema.Removal]:

@@ -59,6 +59,7 @@ async def test_states_of_members_are_told_apart(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
         group = await grow(nodes, "alice", "bob")
         alice = nodes["alice"]
+        await alice.service.change_properties(group, schema.PropertiesChange(renew_auto=False))
         carol, dave, erin = await nodes.start("carol", "dave", "erin")
         await alice.issue(group, carol, valid_s=50)
         await alice.issue(group, dave, invitation=True)
