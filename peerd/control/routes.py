@@ -543,8 +543,8 @@ class Match:
 def match_path(path: str) -> Match | None:
     """What stands at a path as it was sent; None when nothing does. Raises: BadRequest, it is no UTF-8."""
     segments = [decode_segment(segment) for segment in path.split("/")]
-    for template, routes in _TEMPLATES:
-        if len(template) == len(segments) and all(map(_fits, template, segments)):
+    for template, routes in _TEMPLATES.get(len(segments), ()):
+        if all(map(_fits, template, segments)):
             names = {
                 part[1:-1]: text for part, text in zip(template, segments, strict=True) if _is_name(part)
             }
@@ -570,12 +570,15 @@ def _fits(part: str, segment: str) -> bool:
     return bool(segment) if _is_name(part) else part == segment
 
 
-def _by_template(routes: tuple[Route, ...]) -> tuple[tuple[tuple[str, ...], dict[str, Route]], ...]:
-    """The routes by their path, with fixed segments before names."""
+def _by_length(routes: tuple[Route, ...]) -> dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]]:
+    """The routes by the number of segments and then by their path, with fixed segments before names."""
     found: dict[tuple[str, ...], dict[str, Route]] = {}
     for route in routes:
         found.setdefault(tuple(route.path.split("/")), {})[route.method] = route
-    return tuple(sorted(found.items(), key=lambda entry: [_is_name(part) for part in entry[0]]))
+    lengths: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
+    for template, methods in sorted(found.items(), key=lambda entry: [_is_name(part) for part in entry[0]]):
+        lengths.setdefault(len(template), []).append((template, methods))
+    return lengths
 
 
-_TEMPLATES = _by_template(ROUTES)
+_TEMPLATES = _by_length(ROUTES)
