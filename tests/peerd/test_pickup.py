@@ -153,8 +153,11 @@ async def test_a_member_that_expires_while_linked_comes_back_when_it_is_renewed(
 
 
 async def grown_with_a_short_life(nodes: Cluster) -> list[Node]:
-    """alice, bob and carol in a group; carol's credential is good for 100 seconds."""
+    """alice, bob and carol in a group; carol's credential is good for 100 seconds, and nobody renews it by
+    himself.
+    """
     group = await grow(nodes, "alice", "bob")
+    await nodes["alice"].renew_by_hand(group)
     (carol,) = await nodes.start("carol")
     await nodes["alice"].issue(group, carol, valid_s=LIFE_S)
     await carol.join(group, nodes["alice"], nodes["bob"])
@@ -174,6 +177,21 @@ async def test_who_was_not_renewed_is_let_go_within_a_minute_and_stays_out(tmp_p
             assert alice.neighbors(group) == authorities([bob])
             await trio.sleep(RECHECK_S)
         assert "credential-expired" in carol.kinds()
+
+
+async def test_short_credentials_are_renewed_without_people(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob")
+        (carol,) = await nodes.start("carol")
+        await nodes["alice"].issue(group, carol, valid_s=LIFE_S)
+        await carol.join(group, nodes["alice"], nodes["bob"])
+        await until(lambda: len(carol.links(group)) == 2)
+        seen = {carol.grant_id(group)}
+        for _ in range(8 * LIFE_S // 10):
+            await trio.sleep(10)
+            assert carol.credential(group) is not None
+            seen.add(carol.grant_id(group))
+        assert len(seen) > 5
 
 
 # --- (d) never a member -----------------------------------------------------------------------------------

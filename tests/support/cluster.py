@@ -153,6 +153,10 @@ class Node:
         """Issue a batch; each wish holds fields of `CredentialIssue`."""
         return await self.service.issue(group, [schema.CredentialIssue(**wish) for wish in wishes])  # type: ignore[arg-type]
 
+    async def renew_by_hand(self, group: str) -> None:
+        """Let no daemon renew credentials by itself; for the creator of a group."""
+        await self.service.change_properties(group, schema.PropertiesChange(renew_auto=False))
+
     async def renew(self, group: str, subject: Node, **wish: object) -> str:
         """Issue to a known subject by name alone; returns the grant id."""
         return (await self.issue(group, subject.peer_name, **wish)).credential.grant_id
