@@ -30,6 +30,16 @@ def test_a_run_can_be_looked_at_line_by_line_and_as_a_diagram(tmp_path: Path) ->
     assert any("->>" in line for line in drawn)
 
 
+def test_revocations_are_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["--revocation", "--seeds", "5", "--nodes", "5"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["nodes", "seed"]
+    assert row.split()[:2] == ["5", "5"]
+    monkeypatch.setattr("protocol.sim.revoking.WORST_MS_MAX", 0)
+    assert main(["--revocation", "--seeds", "5", "--nodes", "5"]) == 1
+    assert "revocation among 5 nodes, seed 5" in capsys.readouterr().err
+
+
 def test_a_fault_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--faults", "gremlins"])
