@@ -175,6 +175,15 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
     assert re.fullmatch(r"\d+ bytes in .*/pizza.peerd", shown(seen, "peerd database export").strip())
     assert shown(seen, "peerd database import").startswith("0 new acts and certificates, 0 new versions")
 
+    removed = tour.type_block("alice")
+    tried = fields(shown(removed, "peerd member revoke pizza carol --dry-run"))
+    assert tried["would lose effect"] == "0 acts"
+    assert fields(shown(removed, "peerd member revoke pizza carol --reason"))["is"] == "revoked"
+    assert "lost laptop" in shown(removed, "peerd why not")
+    assert "revoke_credential" in shown(removed, "peerd audit")
+    renewal = fields(shown(tour.type_block("alice"), "peerd group set"))["renewal"]
+    assert renewal.startswith("automatic, when 1/3 of the life is left, for 90d")
+
     status, events = (answer.shown for answer in tour.type_block("alice"))
     assert '"health":"healthy"' in status
     assert '"kind":"credential-added"' in events

@@ -158,6 +158,18 @@ async def test_an_act_is_taken_back_by_somebody_more_senior(tmp_path, autojump_c
         assert (taken.kind, taken.members_back) == ("annul", [carol.peer_name])
         assert await names(alice, group) == ["alice", "bob", "carol"]
         assert "credential-restored" in alice.kinds()
+        parts: list[bytes] = []
+
+        async def send(part: bytes) -> None:
+            parts.append(part)
+
+        async def upload() -> bytes:
+            return parts.pop(0) if parts else b""
+
+        await (await alice.service.export_group(group))(send)
+        await carol.service.import_group(group, upload)
+        assert carol.grant_id(group)
+        await until(lambda: carol.links(group), within_s=REDIAL_S)
 
 
 async def test_an_act_is_named_by_its_id_or_a_beginning_that_fits_no_other(tmp_path, autojump_clock):
