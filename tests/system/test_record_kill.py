@@ -64,22 +64,28 @@ def check_the_same_everywhere(circle: Circle, writer: Writer) -> None:
     with writer.node.client() as client:
         own = listed(client, circle.group, writer)
         assert writer.fits(contents(client, circle.group, own)), (writer.known, writer.begun)
+        assert deletions(client, writer) <= {"record-deleted"}
     for person in circle.cast.values():
         with person.client() as client:
             wait_for_versions(client, circle.group, writer, own)
             assert writer.fits(contents(client, circle.group, own))
-            for record_id, data in writer.known.items():
-                if data is GONE:
-                    assert refusal(client, circle.group, record_id) == "record-deleted"
 
 
 def wait_for_versions(client: Client, group: str, writer: Writer, wanted: dict[str, Record]) -> None:
+    """Wait for all that is there, with its data, and for the word of all that is not there any more."""
+    whole = {one: (version, True) for one, (version, _) in versions(wanted).items()}
     until = steady_s() + SPREAD_S_MAX
-    while (found := versions(listed(client, group, writer))) != {
-        one: (version, True) for one, (version, _) in versions(wanted).items()
-    }:
+    while (found := versions(listed(client, group, writer))) != whole or not (
+        deletions(client, writer) <= {"record-deleted"}
+    ):
         assert steady_s() < until, (writer.record_type, found, wanted)
         pause(0.02)
+
+
+def deletions(client: Client, writer: Writer) -> set[str]:
+    """With which words reading what was deleted is refused; such a record may never have come at all."""
+    gone = [record_id for record_id, data in writer.known.items() if data is GONE]
+    return {refusal(client, writer.group, record_id) for record_id in gone}
 
 
 def refusal(client: Client, group: str, record_id: str) -> str:
