@@ -111,7 +111,7 @@ def may_be_taken_back(node: Node, header: Header, right: Moment) -> bool:
         return True
     if not header.durable and header.hlc_s + HEADER_LIFE_S <= node.machine.data.time.now_s(now):
         return True
-    verdict = judge(header, node.machine.members.view, lambda wanted: _manifest(node, wanted))
+    verdict = judge(header, node.machine.members.view, lambda wanted: manifest_at(node, wanted))
     return not isinstance(verdict, Valid)
 
 
@@ -132,7 +132,8 @@ def shown_of(node: Node) -> dict[bytes, Header]:
     return {record_id: header_in(node.store, shown) for record_id, shown in pairs if shown is not None}
 
 
-def _manifest(node: Node, wanted: bytes) -> frozenset[bytes] | None:
+def manifest_at(node: Node, wanted: bytes) -> frozenset[bytes] | None:
+    """The versions that a manifest lists, None while it is not at a node."""
     body = node.store.body(wanted)
     return None if body is None else manifest_ids(body)
 

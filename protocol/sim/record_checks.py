@@ -30,6 +30,7 @@ from protocol.records.order import kept, winner
 from protocol.records.record import Header, decode_untrusted_header
 from protocol.records.record_set import State
 from protocol.sim.claims import require
+from protocol.sim.history import manifest_at
 from protocol.sim.memo import Memo
 from protocol.sim.node import Node
 from protocol.sim.world import World, held_by
@@ -185,7 +186,8 @@ def _check_all_counts(node: Node) -> None:
 
 
 def _counts(node: Node, header: Header) -> bool:
-    return isinstance(judge(header, node.machine.members.view), Valid)
+    verdict = judge(header, node.machine.members.view, lambda wanted: manifest_at(node, wanted))
+    return isinstance(verdict, Valid)
 
 
 def _check_contact(node: Node) -> None:
