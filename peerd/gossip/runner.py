@@ -7,7 +7,8 @@ applications and answers commands.
 Machine and store belong to one turn at a time: the crank's, or that of somebody who reads (`ask`) between two
 turns of it, from what is committed. A reader runs in its own task, so that its mistakes are its own.
 
-Events are taken from a bounded inbox. Who posts waits when it is full: a neighbor that sends faster than this
+A turn that takes long lets other tasks of the daemon go on between two of its events. Events are taken from
+a bounded inbox. Who posts waits when it is full: a neighbor that sends faster than this
 group can store is slowed by its own connection and slows nobody else.
 
 When the store fails, the machine is ahead of the disk. The crank then refuses whoever waits and raises; the
@@ -36,6 +37,8 @@ from protocol.records.record_set import RecordSet
 
 T = TypeVar("T")
 Perform = Callable[[Sequence[Output]], None]
+
+_TURN_HELD_S = 0.01  # after which a turn lets other tasks go on before its next event
 
 
 class RunnerStore(ActStore, RecordSet, Protocol):
@@ -176,7 +179,11 @@ class GroupRunner:
         answers: list[tuple[_Answer, object]] = []
         self._store.begin()
         try:
+            held_since = trio.current_time()
             for item in batch:
+                if trio.current_time() - held_since > _TURN_HELD_S:
+                    await trio.lowlevel.checkpoint()  # the turn is still ours
+                    held_since = trio.current_time()
                 try:
                     decided = self._machine.handle(item.event, self._clock.moment(), self._store)
                 except RuleError as error:

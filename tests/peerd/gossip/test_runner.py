@@ -53,6 +53,30 @@ async def test_a_transaction_has_a_bound(autojump_clock):
     assert len(stage.machine.handled) == 2 * CRANK_EVENTS_MAX
 
 
+async def test_a_long_turn_lets_other_tasks_go_on_between_its_events(autojump_clock, monkeypatch):
+    stage = Stage()
+    handle, seen = stage.machine.handle, []
+
+    def slow(*arguments: Any) -> Any:
+        autojump_clock.jump(0.02)
+        return handle(*arguments)
+
+    async def look() -> None:
+        while stage.order().count("handle") < 3:
+            seen.append((stage.order().count("handle"), stage.order().count("commit")))
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(stage.machine, "handle", slow)
+    for number in range(1, 4):
+        await stage.runner.post(LinkDown(number))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        nursery.start_soon(look)
+        await stopped(nursery)
+    assert {(1, 0), (2, 0)} & set(seen)  # which of them, the order of tasks decides
+    assert stage.order() == ["begin", *["handle"] * 3, "commit", "perform"]
+
+
 async def test_a_command_is_answered_when_its_outcome_is_durable(autojump_clock):
     held = trio.Event()
 
