@@ -70,7 +70,6 @@ class View:
         self._properties: list[tuple[int, bytes, PropertiesBody]] = []
         self._invites: dict[bytes, InviteBody] = {}
         self._removals: dict[bytes, RevokeBody | ResignBody] = {}
-        self._latest_hlc = 0
 
     # --- the set --------------------------------------------------------------------------------------------
 
@@ -88,8 +87,6 @@ class View:
         if admitted.id in self._nodes:
             return
         node = self._evaluation.add(act, admitted)
-        if act.place.hlc > self._latest_hlc:
-            self._latest_hlc = act.place.hlc
         known = self._heads.get((node.author, node.chain))
         if known is None or known is node.prev or (node.seq, node.id) > (known.seq, known.id):
             self._heads[node.author, node.chain] = node
@@ -121,8 +118,10 @@ class View:
 
     @property
     def latest_hlc(self) -> int:
-        """The largest hlc of all admitted acts; 0 for none."""
-        return self._latest_hlc
+        """The largest hlc by which a clock can be judged: of the acts of P(S) that had to wait for their time
+        when they came; 0 for none.
+        """
+        return self._protection().latest_hlc
 
     def head(self, author: bytes, chain: bytes) -> Head | None:
         """The last act of a chain, effective or not."""

@@ -85,3 +85,24 @@ def test_void_acts_return_when_they_count_again():
     story.annul("root", cut)
     assert story.view.is_protected(lost.id)
     assert story.is_member("cat")
+
+
+def test_clocks_are_judged_by_acts_that_count_and_had_to_wait_for_their_time():
+    story = Story()
+    ann = story.grant("root", "ann", 1)
+    assert story.view.latest_hlc == ann.place.hlc
+    cat = story.grant("ann", "cat")
+    lost = story.grant("ann", "ben", at_s=story.now_s + 200)
+    assert story.view.latest_hlc == lost.place.hlc
+    story.revoke("root", "ann", keep=[cat])
+    assert story.view.latest_hlc == cat.place.hlc
+
+
+def test_whoever_resigns_on_a_day_to_come_stops_nobody_s_clock():
+    """Removals are taken in whatever their date, and a plain member signs no other acts but unknown ones."""
+    story = Story()
+    story.grant("root", "ann", 1)
+    ben = story.grant("ann", "ben")
+    gone = story.resign("ben", at_s=story.now_s + 30 * 86_400)
+    assert story.counts(gone) == [True]
+    assert story.view.latest_hlc == ben.place.hlc

@@ -8,7 +8,9 @@ from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
 from protocol.limits import VOID_ACTS_S_MAX
 from protocol.machines import void_acts
+from protocol.machines.events import Revoke
 from protocol.peer_time import Moment, hlc_at
+from tests.protocol.machines.playing import Player, in_transaction
 from tests.support.builders import NOW, Granted, Group, Node, fed
 from tests.support.keys import named
 
@@ -121,3 +123,13 @@ def test_void_acts_are_forgotten_after_thirty_days_but_not_what_younger_ones_sta
     assert node.store.get(first.id) is None
     assert node.store.get(second.id) is None
     node.reopened()
+
+
+def test_removed_key_that_dates_what_it_signs_ahead_stops_no_clock(group):
+    """Issuing compares the clock with what the group has signed; void acts and removals are no measure."""
+    player = Player.of(group, "alice")
+    player.tell(Revoke(named("bob").public.pid))
+    late = group.act("bob", Kind.RESIGN, {}, hlc=hlc_at(NOW.utc_ms + 86_400_000))
+    in_transaction(player.store, lambda store: player.machine.members.take([late], 1, NOW, store))
+    assert player.machine.members.view.admitted(late.id) is not None
+    player.tell(Revoke(named("carl").public.pid))
