@@ -11,6 +11,7 @@ from peerd.errors import Conflict, NotFound
 from peerd.groups import invitations
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.paging import page_of
+from peerd.groups.people import former_pid
 from peerd.groups.registry import Registry
 from peerd.groups.rendering import credential, pem_of
 from peerd.lookup import find_meant, find_name
@@ -220,13 +221,14 @@ def _request(
 def _subject(
     wish: schema.CredentialIssue, idc: Certificate | None, view: View, names: Mapping[str, bytes]
 ) -> tuple[PeerName, PublicKey | None]:
-    """Who is meant, and the key that comes with the document."""
+    """Who is meant, and the key: that of the document, or that of a former member."""
     if idc is None:
         if not wish.subject:
             raise RuleError(
                 "invalid-argument", "a subject is needed", hint="give a peer name, or an identity document"
             )
-        return _named(wish.subject, view, names), None
+        name = _named(wish.subject, view, names)
+        return name, _former_key(view, name)
     name = parse_peer_name(idc.peer_name)
     if wish.subject is not None and find_name(wish.subject, [idc.peer_name]) is None:
         raise RuleError(
@@ -242,6 +244,9 @@ def _named(subject: str, view: View, names: Mapping[str, bytes]) -> PeerName:
     pid = find_meant(subject, names)
     if pid is not None:
         return parse_peer_name(subject if subject in names else view.name_of(pid))
+    pid = former_pid(view, subject)
+    if pid is not None:
+        return parse_peer_name(view.name_of(pid))
     try:
         return parse_peer_name(subject)
     except RuleError:
@@ -250,3 +255,11 @@ def _named(subject: str, view: View, names: Mapping[str, bytes]) -> PeerName:
             f"“{subject}” is neither a member known here nor a full peer name",
             hint="peerd member list GROUP shows the members; a stranger's document goes with --document FILE",
         ) from None
+
+
+def _former_key(view: View, name: PeerName) -> PublicKey | None:
+    """The key of somebody who was granted something once and holds nothing now: it is admitted anew."""
+    pid = view.pid_ever(name.authority)
+    if pid is None or view.pid_of(name.authority) is not None:
+        return None
+    return view.grants_ever(pid)[0].key

@@ -13,17 +13,20 @@ def member_pid(view: View, text: str) -> bytes | None:
     return find_meant(text, live)
 
 
+def former_pid(view: View, text: str) -> bytes | None:
+    """The same for somebody who was ever granted anything. Raises: Conflict."""
+    admitted = (view.admitted(act_id) for act_id in view.grant_ids())
+    grants = (one.grant for one in admitted if one is not None)
+    return find_meant(text, {str(grant.peer_name): grant.pid for grant in grants if grant is not None})
+
+
 def person_pid(view: View, text: str) -> bytes:
     """The key of a member, else of whoever was ever granted anything. Raises: NotFound(member-not-found),
     Conflict.
     """
     pid = member_pid(view, text)
     if pid is None:
-        grants = (view.admitted(act_id) for act_id in view.grant_ids())
-        pid = find_meant(
-            text,
-            {str(one.grant.peer_name): one.grant.pid for one in grants if one is not None and one.grant},
-        )
+        pid = former_pid(view, text)
     if pid is None:
         raise NotFound(
             f"nobody called “{text}” was ever granted anything here",

@@ -93,7 +93,8 @@ async def test_who_was_removed_comes_back_by_a_new_credential_but_a_banned_key_d
         alice, bob = nodes.all()
         await alice.service.revoke_member(group, "bob", ALONE)
         assert await refusal(alice, alice.service.revoke_member(group, "bob", ALONE)) == "already-exists"
-        await alice.issue(group, bob)
+        (anew,) = await alice.service.issue(group, [schema.CredentialIssue(subject="bob", store=True)])
+        assert (anew.credential.subject, anew.credential.roles) == (bob.peer_name, ["member"])
         await until(lambda: bob.grant_id(group), within_s=REDIAL_S)
         banned = await alice.service.revoke_member(
             group, "bob", authority_schema.Revocation(for_ever=True, data="drop")
