@@ -227,3 +227,16 @@ async def test_a_demotion_takes_the_better_credential_away(tmp_path, autojump_cl
         await until(lambda: bob.grant_id(group) == lesser)
         assert [one.roles for one in (await bob.service.member(group, "bob")).credentials] == [["member"]]
         assert bob.links(group)
+
+
+async def test_who_was_admitted_anew_and_misses_several_renewals_comes_back(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob")
+        alice, bob = nodes.all()
+        lesser = await alice.renew(group, bob, role="member", valid_s=600, replace=True)
+        await until(lambda: bob.grant_id(group) == lesser)
+        await nodes.unplug(bob)
+        await trio.sleep(1000)
+        assert bob.credential(group) is None
+        nodes.plug(bob)
+        await until(lambda: bob.grant_id(group), within_s=300)
