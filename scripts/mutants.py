@@ -8,7 +8,6 @@ python -m scripts.mutants --every 12 order     every twelfth of one module
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -110,12 +109,13 @@ def passes(tests: Sequence[str]) -> bool:
     child = os.fork()
     if child == 0:
         code = 1
-        with contextlib.suppress(BaseException):
+        try:
             with open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
                 os.dup2(nowhere.fileno(), 2)
             code = int(pytest.main([*TESTS, f"--timeout={SECONDS_MAX}", *tests]))
-        os._exit(code)
+        finally:
+            os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -101,13 +101,17 @@ class Commands:
         return self._removing.revoke(plan, event, manifest, self._sets.view, now, store)
 
     def keep_up(self, upkeep: Upkeep, seen: Seen, now: Moment, store: Store, outputs: list[Output]) -> None:
-        """Renew and close what is due. What a rule refuses is left to somebody else, or to a person."""
+        """Renew and close what is due. What a rule refuses is left to somebody else, or to a person.
+
+        Guards: a node whose clock is years ahead, to which everybody's credential has ended long ago. Nobody
+        is closed by a clock that no neighbor agrees with.
+        """
         grant = self._sets.usable_grant(now)
         renewals, closings = upkeep.due(self._sets.view, grant, seen, now)
         for request in renewals:
             with suppress(RuleError):
                 self._issue(Issue((request,)), now, store, outputs)
-        for closing in closings:
+        for closing in closings if self._sets.data.time.confirmed else ():
             with suppress(RuleError):
                 act = self._revoke(Revoke(closing.pid, until=closing.until), now, store, outputs)
                 self._publish(act, now, store, outputs)

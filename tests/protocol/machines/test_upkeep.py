@@ -17,7 +17,7 @@ from protocol.machines.events import Issue, Send, SetProperties, Tick
 from protocol.machines.upkeep import RenewalPolicy, policy_in
 from protocol.wire.messages import News
 from tests.protocol.machines.playing import Player, only
-from tests.support.builders import GRC, Group, after
+from tests.support.builders import GRC, NOW, Group, after
 from tests.support.keys import named
 
 LIFE_S = 900
@@ -145,6 +145,7 @@ def test_member_renews_nobody(alice):
 
 def test_key_whose_credential_ended_a_day_ago_is_closed_once(alice):
     alice.tell(SetProperties({"renewal": {"unseen_s": 60}}, Group().key(GRC)))
+    alice.machine.data.time.on_clock(1, NOW.utc_ms, NOW)  # a neighbor agrees with its clock
     end = end_of(alice, "carl")
     alice.at(LIFE_S + CLOSED_AFTER_S - 100)
     wait_until(alice, LIFE_S + CLOSED_AFTER_S - 50)
@@ -154,6 +155,13 @@ def test_key_whose_credential_ended_a_day_ago_is_closed_once(alice):
     assert (removal.until, removal.key) == (end, named("carl").public.raw)
     alice.at(LIFE_S + 2 * CLOSED_AFTER_S)
     assert len(removals(alice)) == 1
+
+
+def test_nobody_is_closed_by_a_clock_that_no_neighbor_agrees_with(alice):
+    alice.tell(SetProperties({"renewal": {"unseen_s": 60}}, Group().key(GRC)))
+    alice.at(LIFE_S + CLOSED_AFTER_S - 100)
+    wait_until(alice, LIFE_S + 2 * CLOSED_AFTER_S)
+    assert removals(alice) == []
 
 
 def removals(player: Player) -> list[RevokeBody]:
