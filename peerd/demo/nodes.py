@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from peerd.clock import pause, steady_s
-from peerd.control import schema
+from peerd.control import authority_schema, record_schema, schema
 from peerd.control.client import Client, ClientError
 from peerd.errors import NotReady, PeerdError
 
@@ -163,6 +163,26 @@ class LocalNode:
         """Have it dial these addresses."""
         wish = schema.GroupConnect(addresses=list(addresses), only=only)
         return self.ask(lambda client: client.connect_group(group, wish))
+
+    def revoke(self, group: str, name: str, **wish: object) -> authority_schema.Removal:
+        """Remove a member; the arguments are the fields of `Revocation`."""
+        revocation = authority_schema.Revocation(**wish)  # type: ignore[arg-type]
+        return self.ask(lambda client: client.revoke_member(group, name, revocation))
+
+    def write(self, group: str, record_type: str, title: str) -> str:
+        """Write a record with nothing but a title; returns its id."""
+        wish = record_schema.RecordAdd(record_type=record_type, attributes={"title": title})
+        return self.ask(lambda client: client.add_record(group, wish)).record_id
+
+    def reads(self, group: str, record_id: str) -> bool:
+        """Whether it shows a record."""
+        return self.ask(
+            lambda client: record_id in [record.record_id for record in client.all_records(group)]
+        )
+
+    def credentials(self, group: str, name: str) -> Sequence[schema.Credential]:
+        """The credentials of a member."""
+        return self.ask(lambda client: list(client.all_credentials(group, name)))
 
     def group(self, group: str) -> schema.Group:
         """What it knows of a group."""

@@ -21,8 +21,10 @@ from peerd.demo.nodes import LocalNode
 from peerd.errors import PeerdError
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
-SHORT_LIFE_S = 8  # of the credential that ends while its subject is away
+SHORT_LIFE_S = 5  # of the credential that ends while its subject is away
 PICKUP_TARGET_MS = 100
+RENEWED_LIFE_S = 4  # of those that are renewed by themselves
+GENERATIONS = 2  # that somebody misses
 
 
 @dataclass(slots=True)
@@ -236,6 +238,62 @@ def _renew_all(story: Story, shape: str) -> None:
         story.took(node.name, f"live, {shape}", since, at_s)
 
 
+def removed(story: Story) -> None:
+    """A member is removed: its links are closed on all others, and what it writes later counts nowhere."""
+    story.chapter("Removed: alice revokes erin, and dave, who is offline and does not know yet")
+    _shape(story, {node.name: [other for other in story.nodes if other is not node] for node in story.nodes})
+    alice, dave, erin = (story.node(name) for name in ("alice", "dave", "erin"))
+    others = [node for node in story.nodes if node is not erin]
+    since = steady_s()
+    alice.revoke(story.group, story.names["erin"])
+    for node in others:
+        node.wait_group(story.group, partial(_not_linked_to, story.names["erin"]))
+    story.say(f"erin: revoked; after {(steady_s() - since) * 1000:.0f} ms no node has a link with her")
+    dave.ask(lambda client: client.disconnect_group(story.group))
+    alice.revoke(story.group, story.names["dave"])
+    written = dave.write(story.group, "note", "written by dave, revoked, who has not heard of it")
+    dave.connect(story.group, [alice.address], only=True)
+    for name in ("dave", "erin"):
+        issued = alice.issue(story.group, subject=story.names[name], role="member", store=True)
+        story.node(name).connect(story.group, [alice.address])
+        story.node(name).adopted_at(issued.credential.grant_id)
+        _synchronized(story, name)
+    here = [node.name for node in story.nodes if node is not dave and node.reads(story.group, written)]
+    assert not here, here
+    story.say("dave wrote a record meanwhile, and came back: it counts on no other node")
+    story.say("alice has admitted both again")
+
+
+def _not_linked_to(name: str, group: schema.Group) -> bool:
+    return name not in {neighbor.peer_name for neighbor in group.neighbors}
+
+
+def renewed(story: Story) -> None:
+    """Credentials of seconds are renewed over several generations without anybody, one subject being away."""
+    story.chapter(
+        f"Renewal: carol and dave hold credentials of {RENEWED_LIFE_S} s, and nobody types anything"
+    )
+    alice, dave = story.node("alice"), story.node("dave")
+    for name in ("carol", "dave"):
+        issued = alice.issue(
+            story.group, subject=story.names[name], valid_s=RENEWED_LIFE_S, replace=True, store=True
+        )
+        story.node(name).adopted_at(issued.credential.grant_id)
+    dave.stop()
+    begun = len(alice.credentials(story.group, story.names["dave"]))
+    story.say("dave is stopped")
+    while len(alice.credentials(story.group, story.names["dave"])) < begun + GENERATIONS:
+        pause(0.05)
+    dave.start()
+    dave.wait_group(story.group, lambda group: group.credential is not None and bool(group.neighbors))
+    for name in ("carol", "dave"):
+        generations = len(alice.credentials(story.group, story.names[name]))
+        story.say(f"{name} goes by a valid credential, of generation {generations}")
+    for name in ("carol", "dave"):
+        issued = alice.issue(story.group, subject=story.names[name], valid_s=90 * 86_400, store=True)
+        story.node(name).adopted_at(issued.credential.grant_id)
+
+
 CHAPTERS: Sequence[Callable[[Story], None]] = (
     start,
     found,
@@ -245,6 +303,8 @@ CHAPTERS: Sequence[Callable[[Story], None]] = (
     while_down,
     full_mesh,
     line,
+    removed,
+    renewed,
 )
 
 

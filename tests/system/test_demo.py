@@ -108,6 +108,19 @@ def test_a_live_pickup_takes_about_as_long_as_it_should(told: Told) -> None:
     assert all(milliseconds < 500 for milliseconds in told.medians.values()), told.medians
 
 
+def test_a_revoked_node_soon_has_no_link_left_and_its_later_writes_count_nowhere(told: Told) -> None:
+    found = re.search(r"erin: revoked; after (\d+) ms no node has a link with her", told.text)
+    assert found is not None
+    assert int(found[1]) < 5_000, "the aim is a second; tests that share the cores with others allow more"
+    assert "it counts on no other node" in told.text
+
+
+def test_credentials_of_seconds_are_renewed_while_one_subject_is_away(told: Told) -> None:
+    generations = dict(re.findall(r"(\w+) goes by a valid credential, of generation (\d+)", told.text))
+    assert generations.keys() == {"carol", "dave"}
+    assert all(int(number) > story.GENERATIONS for number in generations.values())
+
+
 def test_the_commands_at_the_end_work_and_end_it(told: Told) -> None:
     status, members, issue, events, kill, remove = told.commands
     assert run(status).returncode == 0, run(status)
