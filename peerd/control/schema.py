@@ -244,8 +244,8 @@ class Event(Reply, frozen=True, kw_only=True):
     Two kinds are of the stream itself: `lagged`, events after the cursor asked for are no longer kept, so
     read the state anew and go on from here; and `bye`, the daemon stops. They alone have no time.
 
-    Of authority tell `credential-added`, `credential-revoked` (a removal hits it), `credential-voided` (what it
-    rests on is gone) and `credential-restored`; of our own `credential-adopted`, `credential-expired` and
+    Of authority tell `credential-added`, `credential-revoked` (a removal hits it), `credential-voided` (what
+    it rests on is gone) and `credential-restored`; of our own `credential-adopted`, `credential-expired` and
     `credential-removed`. `facts.removals` are the acts that hit it.
     """
 
