@@ -18,10 +18,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 PYTHON_MIN = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,11 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "peerd-setup"
 UNFINISHED = "unfinished\n"
 SOURCES = ("peerd", "protocol", "scripts", "tests")
+# What runs side by side, each half about as long as the other on two cores: whole programs, and the rest.
+TEST_HALVES = (
+    ("tests/house", "tests/scripts", "tests/simulation", "tests/stateful", "tests/system"),
+    ("tests/contract", "tests/peerd", "tests/protocol", "tests/vectors"),
+)
 QUICK_TESTS = ("tests/protocol", "tests/contract", "tests/house", "tests/peerd")
 LONG_TEST_SECONDS_MAX = 3600
 # Left out: 124, for a port or a test that needs a running loop asks for async without an await, and the 900s,
@@ -74,7 +80,27 @@ def run_demo(arguments: list[str]) -> int:
 def run_test(arguments: list[str]) -> int:
     """every test but the long ones; arguments go to pytest"""
     set_up()
+    if not arguments:
+        halves = [start_half(rooms) for rooms in TEST_HALVES]
+        return max([finish_half(process, told) for process, told in halves])
     become(PYTHON, "-m", "pytest", *arguments)
+
+
+def start_half(rooms: Sequence[str]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Begin to test some rooms; what is said about them goes to the file."""
+    told = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when it has been shown
+    command = [str(PYTHON), "-m", "pytest", *rooms]
+    return subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=subprocess.STDOUT), told
+
+
+def finish_half(process: subprocess.Popen[bytes], told: IO[bytes]) -> int:
+    """Wait for one half of the tests, show what was said, and give its exit code."""
+    code = process.wait()
+    with told:
+        told.seek(0)
+        shutil.copyfileobj(told, sys.stdout.buffer)
+    sys.stdout.flush()
+    return code
 
 
 def run_long(arguments: list[str]) -> int:

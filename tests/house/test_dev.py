@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -172,6 +172,28 @@ def test_a_verb_becomes_its_program_with_the_arguments_as_given(
     monkeypatch.setenv("HYPOTHESIS_PROFILE", "ci")  # so that what `long` sets is undone
     dev.main([verb, "-k", "x"])
     assert became == expected
+
+
+def test_the_halves_of_the_tests_are_all_of_them() -> None:
+    tests = Path(__file__).resolve().parents[1]
+    rooms = {f"tests/{path.relative_to(tests).parts[0]}" for path in tests.rglob("test_*.py")}
+    assert sorted(room for half in dev.TEST_HALVES for room in half) == sorted(rooms)
+
+
+@pytest.mark.parametrize("failing", [(), ("a",), ("b",), ("a", "b")])
+def test_both_halves_run_and_are_shown_and_either_can_fail(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], failing: tuple[str, ...]
+) -> None:
+    def popen(command: list[str], *, cwd: Path, stdout: IO[bytes], stderr: int) -> subprocess.Popen[bytes]:
+        said = f"print('half', {command[-1]!r}); raise SystemExit({int(command[-1] in failing)})"
+        return real([sys.executable, "-c", said], cwd=cwd, stdout=stdout, stderr=stderr)
+
+    real = subprocess.Popen
+    monkeypatch.setattr(dev, "set_up", lambda: False)
+    monkeypatch.setattr(dev, "TEST_HALVES", (("a",), ("b",)))
+    monkeypatch.setattr(dev.subprocess, "Popen", popen)
+    assert dev.main(["test"]) == int(bool(failing))
+    assert capfdbinary.readouterr().out.split() == [b"half", b"a", b"half", b"b"]
 
 
 def test_check_goes_through_all_and_fails_if_one_does(
