@@ -191,7 +191,7 @@ def test_both_halves_run_and_are_shown_and_either_can_fail(
     real = subprocess.Popen
     monkeypatch.setattr(dev, "set_up", lambda: False)
     monkeypatch.setattr(dev, "TEST_HALVES", (("a",), ("b",)))
-    monkeypatch.setattr(dev.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     assert dev.main(["test"]) == int(bool(failing))
     assert capfdbinary.readouterr().out.split() == [b"half", b"a", b"half", b"b"]
 

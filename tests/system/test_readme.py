@@ -160,6 +160,22 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
     assert invited["roles"] == "member"
     assert re.search(r"\.carol\b", invited["subject"])
 
+    share_records(tour, bob)
+    remove_somebody(tour)
+
+    status, events = (answer.shown for answer in tour.type_block("alice"))
+    assert '"health":"healthy"' in status
+    assert '"kind":"credential-added"' in events
+    assert tour.is_over()
+
+    for who in ("alice", "bob"):
+        tour.type(who, "kill %1")
+        tour._terminals[who].type("wait")
+    assert tour.type("alice", "rm -r /tmp/peerd-tour").code == 0
+
+
+def share_records(tour: Tour, bob: str) -> None:
+    """What the tour says of records; `bob` is his peer name."""
     added = fields(shown(tour.type_block("alice"), "peerd record add"))
     assert (added["data"], added["replicated"]) == ("15 bytes", "1 neighbor")
     seen = tour.type_block("bob")
@@ -171,10 +187,13 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
     seen = tour.type_block("alice")
     happened = shown(seen, "peerd events").splitlines()
     assert [line.split()[1] for line in happened] == ["record-added", "record-changed"]
-    assert shown(seen, "peerd record get") .strip() == "flour, mozzarella"
+    assert shown(seen, "peerd record get").strip() == "flour, mozzarella"
     assert re.fullmatch(r"\d+ bytes in .*/pizza.peerd", shown(seen, "peerd database export").strip())
     assert shown(seen, "peerd database import").startswith("0 new acts and certificates, 0 new versions")
 
+
+def remove_somebody(tour: Tour) -> None:
+    """What the tour says of removal and renewal."""
     removed = tour.type_block("alice")
     tried = fields(shown(removed, "peerd member revoke pizza carol --dry-run"))
     assert tried["would lose effect"] == "0 acts"
@@ -183,16 +202,6 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
     assert "revoke_credential" in shown(removed, "peerd audit")
     renewal = fields(shown(tour.type_block("alice"), "peerd group set"))["renewal"]
     assert renewal.startswith("automatic, when 1/3 of the life is left, for 90d")
-
-    status, events = (answer.shown for answer in tour.type_block("alice"))
-    assert '"health":"healthy"' in status
-    assert '"kind":"credential-added"' in events
-    assert tour.is_over()
-
-    for who in ("alice", "bob"):
-        tour.type(who, "kill %1")
-        tour._terminals[who].type("wait")
-    assert tour.type("alice", "rm -r /tmp/peerd-tour").code == 0
 
 
 def goes_by(tour: Tour, grant_id: str) -> bool:

@@ -509,9 +509,10 @@ def test_body_named_in_the_bytes_of_a_header_is_the_headers(item):
 
 def test_only_so_many_creators_are_remembered_and_the_others_are_bound_as_well():
     creators = [number.to_bytes(32, "big") for number in range(20)]
+    remembered: dict[bytes, bytes] = {}
     with (
         patch.object(record, "CREATORS_REMEMBERED_MAX", 7),
-        patch.object(record, "_creators", {}) as remembered,
+        patch.object(record, "_creators", remembered),
     ):
         ids = [new_record_id(bytes(32), creator, True, bytes(8)) for creator in creators]
         assert len(remembered) <= 7
