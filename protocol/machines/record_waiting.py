@@ -2,7 +2,9 @@
 
 *Held*: the grant under which a version was written has not arrived. It waits a minute, within bounds, and the
 link that brought it is asked for the grant. *Quarantined*: a version dated more than five minutes ahead waits
-until its time comes. Both are delays, never verdicts: what is dropped here for want of room comes again, as
+until its time comes. One that is nearly an hour ahead or more does not wait here: its author dates it anew
+when its clock has been put right, and what it wrote since must not be beaten by what was kept elsewhere.
+Both are delays, never verdicts: what is dropped here for want of room comes again, as
 the digests differ until it has been kept.
 """
 
@@ -11,7 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.limits import (
+    CLOCK_DIFFERENCE_MS_MAX,
     HLC_AHEAD_MS_MAX,
+    MISDATED_MS,
     RECORDS_HELD_BYTES_MAX,
     RECORDS_HELD_MAX,
     RECORDS_HELD_S_MAX,
@@ -39,6 +43,7 @@ class RecordWaiting:
         self._by_act: dict[bytes, dict[bytes, None]] = {}
         self._quarantined: dict[bytes, RecordItem] = {}
         self._quarantined_bytes = 0
+        self._far_ahead: dict[bytes, int] = {}  # their hlc, by version id
 
     def __contains__(self, version_id: bytes) -> bool:
         """Whether a version waits."""
@@ -51,8 +56,8 @@ class RecordWaiting:
 
     @property
     def quarantined(self) -> int:
-        """How many wait for their time."""
-        return len(self._quarantined)
+        """How many wait for their time, or were left out because it is far off."""
+        return len(self._quarantined) + len(self._far_ahead)
 
     # --- for a credential ----------------------------------------------------------------------------------
 
@@ -89,8 +94,12 @@ class RecordWaiting:
 
     # --- for their time ------------------------------------------------------------------------------------
 
-    def quarantine(self, item: RecordItem) -> None:
-        """Keep a version until its time comes, if there is room."""
+    def quarantine(self, item: RecordItem, time_ms: int) -> None:
+        """Keep a version until its time comes, if there is room; one that is far ahead is only counted."""
+        if _is_far_ahead(item.header.hlc, time_ms):
+            if len(self._far_ahead) < RECORDS_QUARANTINED_MAX:
+                self._far_ahead[item.header.id] = item.header.hlc
+            return
         full = len(self._quarantined) >= RECORDS_QUARANTINED_MAX
         if full or self._quarantined_bytes + _size(item) > RECORDS_QUARANTINED_BYTES_MAX:
             return
@@ -101,6 +110,7 @@ class RecordWaiting:
         """Forget what was held too long, and give out what is no longer ahead of `time_ms` (UTC)."""
         for version_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop(version_id)
+        self._far_ahead = {one: hlc for one, hlc in self._far_ahead.items() if _is_far_ahead(hlc, time_ms)}
         due = [item for item in self._quarantined.values() if not is_ahead(item.header.hlc, time_ms)]
         for item in due:
             del self._quarantined[item.header.id]
@@ -118,6 +128,11 @@ class RecordWaiting:
 def is_ahead(hlc: int, time_ms: int) -> bool:
     """Whether a version's hlc is too far ahead of a time (UTC) for it to count already."""
     return hlc_ms(hlc) > time_ms + HLC_AHEAD_MS_MAX
+
+
+def _is_far_ahead(hlc: int, time_ms: int) -> bool:
+    """Whether a version is dated so far ahead that its author, once its clock is right, dates it anew."""
+    return hlc_ms(hlc) > time_ms + MISDATED_MS - CLOCK_DIFFERENCE_MS_MAX
 
 
 def _size(item: RecordItem) -> int:

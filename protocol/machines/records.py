@@ -180,7 +180,7 @@ class Records:
             intake.refused = intake.refused or verdict.reason
             intake.refusals += 1
         elif is_ahead(header.hlc, batch.latest_ms):
-            self._waiting.quarantine(item)
+            self._waiting.quarantine(item, batch.latest_ms)
         elif too_old(header, batch.terms.certain_s):
             intake.late += 1
         else:

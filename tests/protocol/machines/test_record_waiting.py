@@ -7,7 +7,9 @@ import hashlib
 from hypothesis import given, strategies as st
 
 from protocol.limits import (
+    CLOCK_DIFFERENCE_MS_MAX,
     HLC_AHEAD_MS_MAX,
+    MISDATED_MS,
     RECORDS_HELD_BYTES_MAX,
     RECORDS_HELD_MAX,
     RECORDS_HELD_S_MAX,
@@ -50,7 +52,7 @@ def test_what_waits_is_given_out_once_when_its_time_or_its_act_has_come(told):
             waiting.hold(item, (act,), now)
             held[item.header.id] = (act, second + RECORDS_HELD_S_MAX)
         elif what == "quarantine" and item.header.id not in waiting:
-            waiting.quarantine(item)
+            waiting.quarantine(item, item.header.hlc_ms)
             ahead[item.header.id] = item.header.hlc_ms
         elif what == "arrived":
             ready = {one.header.id for one in waiting.arrived(act)}
@@ -77,7 +79,7 @@ def test_C6_neither_count_nor_bytes_grow_beyond_their_bounds(monkeypatch):
     for item in ITEMS:
         waiting.hold(item, (ACTS[0],), NOW)
     for item in ITEMS:
-        waiting.quarantine(item)
+        waiting.quarantine(item, item.header.hlc_ms)
     assert (waiting.held, waiting.quarantined) == (5, 6)
     sizes = [len(item.header.raw) + len(item.body or b"") for item in ITEMS]
     monkeypatch.setattr(record_waiting, "RECORDS_HELD_BYTES_MAX", sum(sizes[:3]))
@@ -85,10 +87,28 @@ def test_C6_neither_count_nor_bytes_grow_beyond_their_bounds(monkeypatch):
     waiting = RecordWaiting()
     for item in ITEMS:
         waiting.hold(item, (ACTS[0],), NOW)
-        waiting.quarantine(item)
+        waiting.quarantine(item, item.header.hlc_ms)
     assert (waiting.held, waiting.quarantined) == (3, 2)
     assert max(RECORDS_HELD_MAX, RECORDS_QUARANTINED_MAX) <= 1024
     assert max(RECORDS_HELD_BYTES_MAX, RECORDS_QUARANTINED_BYTES_MAX) <= 2**20
+
+
+def test_version_that_is_nearly_an_hour_ahead_is_counted_and_does_not_wait(monkeypatch):
+    hlc_ms = ITEMS[0].header.hlc_ms
+    far_ms = hlc_ms - (MISDATED_MS - CLOCK_DIFFERENCE_MS_MAX)
+    waiting = RecordWaiting()
+    waiting.quarantine(ITEMS[0], far_ms - 1)
+    assert ITEMS[0].header.id not in waiting
+    assert (waiting.quarantined, waiting.due(NOW, far_ms - 1), waiting.quarantined) == (1, [], 1)
+    assert waiting.next_deadline(NOW, far_ms - 1) is None
+    waiting.quarantine(ITEMS[0], far_ms)
+    assert ITEMS[0].header.id in waiting
+    assert waiting.due(NOW, hlc_ms) == [ITEMS[0]]
+    assert waiting.quarantined == 0
+    monkeypatch.setattr(record_waiting, "RECORDS_QUARANTINED_MAX", 2)
+    for item in ITEMS:
+        waiting.quarantine(item, 0)
+    assert waiting.quarantined == 2
 
 
 def test_room_comes_back_when_what_waited_is_given_out(monkeypatch):

@@ -37,6 +37,9 @@ def dave():
     return Writer.of(circle(), "dave")
 
 
+HALF_HOUR = 1800  # seconds
+
+
 def state(holder: Holder):
     return holder.kept(), holder.shown()
 
@@ -127,14 +130,18 @@ def test_C6_holding_and_quarantine_are_bounded_whatever_comes(monkeypatch, dave)
     monkeypatch.setattr(record_waiting, "RECORDS_QUARANTINED_MAX", 6)
     assert (RECORDS_HELD_MAX, RECORDS_QUARANTINED_MAX) == (1024, 1000)
     erin = Holder.of(circle(), "erin")
-    ahead = [dave.add(hlc=hlc_at(NOW.utc_ms + DAY * 1000 + n)) for n in range(20)]
+    ahead = [dave.add(hlc=hlc_at(NOW.utc_ms + HALF_HOUR * 1000 + n)) for n in range(20)]
     unknown = [dave.add(cred=bytes([n]) * 32) for n in range(20)]
     erin.take([*ahead, *unknown, *ahead])
     assert (erin.data.records.held, erin.data.records.quarantined) == (5, 6)
     assert erin.kept() == []
-    erin.live(DAY)
+    erin.live(HALF_HOUR)
     assert len(erin.kept()) == 6
     erin.take(ahead)
+    assert len(erin.kept()) == 20
+    far = [dave.add(hlc=hlc_at(erin.now.utc_ms + DAY * 1000 + n)) for n in range(20)]
+    erin.take(far)
+    erin.live(DAY)
     assert len(erin.kept()) == 20
 
 
