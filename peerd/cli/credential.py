@@ -120,6 +120,23 @@ def issue(
         answer(issued, lambda: credential_text(issued.credential), as_json=as_json)
 
 
+@credential.command(epilog=examples("peerd credential adopt pizza 3f9a1c"))
+@click.argument("group")
+@click.argument("grant_id")
+@as_root_option
+@json_option
+@pass_session
+def adopt(session: Session, group: str, grant_id: str, as_root: bool, as_json: bool) -> None:
+    """Stand in for a credential that became void when its issuer was removed.
+
+    Its subject is a member again, and all that it did under that credential counts.
+    """
+    wish = schema.CredentialIssue(adopt=grant_id, store=True, as_root=as_root)
+    with session.client() as client:
+        issued = client.issue(group, wish)
+    answer(issued, lambda: credential_text(issued.credential), as_json=as_json)
+
+
 @credential.command(
     "list", epilog=examples("peerd credential list pizza", "peerd credential list pizza --subject bob")
 )

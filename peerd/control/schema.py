@@ -421,6 +421,8 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     duration anew. Give at most one of `not_after` and `valid_s`. `store` publishes it in the group's
     database, from where the subject's daemon fetches it; `invitation` returns it as XML, to be delivered by
     hand. `replace` takes what the subject holds away, so that the new credential may be a lesser one.
+    `adopt` names a credential, by its id or an unambiguous beginning, that became void when its issuer was
+    removed: the new one stands in for it, with all that its subject did under it, and `subject` may be left out.
     `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
     behind the group's. `issuer` and `issuer_friendly_name` are taken for
     compatibility and ignored: the issuer is the caller's identity.
@@ -437,6 +439,7 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     invitation: bool = False
     as_root: bool = False
     replace: bool = False
+    adopt: str | None = None
     trust_clock: bool = False
     issuer: str | None = None
     issuer_friendly_name: str | None = None

@@ -152,7 +152,10 @@ def _position(grant: Grant) -> str:
 
 def grant_meant(view: View, grant_id: str) -> Grant:
     """The live grant that a person means by its id or a beginning of it. Raises: NotFound, Conflict."""
-    grants = [grant for pid in view.subjects() for grant in view.live_grants(pid)]
+    return _meant([grant for pid in view.subjects() for grant in view.live_grants(pid)], grant_id)
+
+
+def _meant(grants: Sequence[Grant], grant_id: str) -> Grant:
     fitting = (
         [grant for grant in grants if grant.act_id.hex().startswith(grant_id.lower())] if grant_id else []
     )
@@ -164,7 +167,7 @@ def grant_meant(view: View, grant_id: str) -> Grant:
         raise NotFound(
             f"no credential “{grant_id}” is known here",
             code="credential-not-found",
-            hint="peerd credential list GROUP",
+            hint="peerd credential list GROUP, or peerd audit GROUP for those that are void",
         )
     return fitting[0]
 
@@ -195,7 +198,11 @@ def _requests(
 def _request(
     wish: schema.CredentialIssue, idc: Certificate | None, view: View, names: Mapping[str, bytes]
 ) -> IssueRequest:
-    name, key = _subject(wish, idc, view, names)
+    adopted = None if wish.adopt is None else _adopted(wish.adopt, view)
+    if adopted is None:
+        name, key = _subject(wish, idc, view, names)
+    else:
+        name, key = adopted.peer_name, adopted.key
     told = (wish.document, wish.role, wish.friendly_name, wish.not_before, wish.not_after, wish.valid_s)
     info = None
     if any(value is not None for value in told):
@@ -215,7 +222,14 @@ def _request(
         as_root=wish.as_root,
         trust_clock=wish.trust_clock,
         replace=wish.replace,
+        adopt=None if adopted is None else adopted.act_id,
     )
+
+
+def _adopted(grant_id: str, view: View) -> Grant:
+    """The grant that is to be stood in for, void or not. Raises: NotFound, Conflict."""
+    admitted = (view.admitted(one) for one in view.grant_ids())
+    return _meant([one.grant for one in admitted if one is not None and one.grant is not None], grant_id)
 
 
 def _subject(

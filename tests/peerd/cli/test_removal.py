@@ -105,6 +105,12 @@ def test_a_demotion_says_so(peerd, daemon) -> None:
     assert daemon.last.body == {"subject": "bob", "role": "member", "store": True, "replace": True}
 
 
+def test_an_adoption_names_the_credential_alone(peerd, daemon) -> None:
+    daemon.will_answer("POST", "groups/pizza/credentials", schema.CredentialIssued(credential=credential()))
+    peerd("credential", "adopt", "pizza", "3f9a1c")
+    assert daemon.last.body == {"adopt": "3f9a1c", "store": True}
+
+
 def test_a_refusal_keeps_its_exit_code(peerd, daemon) -> None:
     daemon.will_refuse("POST", REVOKE, "not-authorized", hint="peerd member list GROUP")
     assert peerd("member", "revoke", "pizza", "bob").exit_code == 5

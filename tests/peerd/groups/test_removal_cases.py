@@ -240,3 +240,29 @@ async def test_who_was_admitted_anew_and_misses_several_renewals_comes_back(tmp_
         assert bob.credential(group) is None
         nodes.plug(bob)
         await until(lambda: bob.grant_id(group), within_s=300)
+
+
+async def test_somebody_admitted_by_one_who_was_removed_unheard_is_adopted(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob", "dave")
+        alice, bob, dave = nodes.all()
+        await alice.renew(group, bob, role="admin")
+        await until(lambda: agreed(group, [alice, bob, dave]))
+        (carol,) = await nodes.start("carol")
+        await nodes.unplug(alice)
+        await bob.issue(group, carol)
+        await carol.join(group, bob, dave)
+        await until(lambda: carol.grant_id(group) and agreed(group, [bob, dave, carol]))
+        await alice.service.revoke_member(group, "bob", ALONE)
+        nodes.plug(alice)
+        await until(lambda: carol.credential(group) is None, within_s=3 * REDIAL_S)
+        (void,) = [
+            act.act_id
+            for act in (await alice.service.acts(group, schema.Page())).acts
+            if act.kind == "grant" and act.subject == carol.peer_name
+        ]
+        (issued,) = await alice.service.issue(group, [schema.CredentialIssue(adopt=void[:12], store=True)])
+        assert issued.credential.subject == carol.peer_name
+        assert issued.credential.current
+        nobody = alice.service.issue(group, [schema.CredentialIssue(adopt="beef", store=True)])
+        assert await refusal(alice, nobody) == "credential-not-found"
