@@ -422,7 +422,8 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     database, from where the subject's daemon fetches it; `invitation` returns it as XML, to be delivered by
     hand. `replace` takes what the subject holds away, so that the new credential may be a lesser one.
     `adopt` names a credential, by its id or an unambiguous beginning, that became void when its issuer was
-    removed: the new one stands in for it, with all that its subject did under it, and `subject` may be left out.
+    removed: the new one stands in for it, with all that its subject did under it; `subject` may be left
+    out.
     `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
     behind the group's. `issuer` and `issuer_friendly_name` are taken for
     compatibility and ignored: the issuer is the caller's identity.
