@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from peerd.clock import calendar_ms, pause
+from peerd.control import schema
 from protocol.credentials.keys import PrivateKey
 from protocol.limits import FRAME_BYTES_MAX_MEMBER
 from protocol.machines.proofs import Direction, caller_statement
@@ -66,6 +67,8 @@ def turned_away(address: str, shown: Shown) -> tuple[list[tuple[str, int]], list
 @pytest.fixture(scope="module")
 def shown(circle: Circle) -> dict[str, Shown]:
     """Strangers of every sort."""
+    by_hand = schema.PropertiesChange(renew_auto=False)
+    circle.alice.ask(lambda client: client.change_properties(circle.group, by_hand))
     brief, known = admitted(circle, 10, valid_s=2), admitted(circle, 11)
     ended = fetch(circle.alice.address, circle.group, brief.key)
     theirs = fetch(circle.alice.address, circle.group, known.key)
