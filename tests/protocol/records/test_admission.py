@@ -339,6 +339,11 @@ def test_each_revocation_must_let_it_stand_in_any_order(hits, listed, data):
     assert (again == waits) is (verdict == waits)
 
 
+def test_refusal_that_no_list_could_mend_is_told_first():
+    for hits in ((DROP, list_hit()), (list_hit(), DROP)):
+        assert under(*hits) == Void("dropped_by_the_revocation")
+
+
 def test_invalid_version_is_invalid_whatever_revocations_say(group):
     for rule, bads in BAD.items():
         header = bads[0](new_circle())
