@@ -212,7 +212,7 @@ class Members:
         if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX and not self._is_urgent(element):
             self._quarantine_act(element)
             return False
-        if not self._void.has_room_for(element.place.cred):
+        if not self._void.has_room_for(element.place):
             return False
         self._urgent.pop(element.id, None)
         store.put(element.id, element.raw)

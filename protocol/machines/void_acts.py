@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from protocol.authority.acts import Place
 from protocol.authority.view import View
 from protocol.limits import VOID_ACTS_MAX, VOID_ACTS_S_MAX
 from protocol.peer_time import hlc_s
@@ -25,6 +26,7 @@ class VoidActs:
         """`view` is the machine's; nothing is outside yet."""
         self._view = view
         self._outside: dict[bytes, None] = {}
+        self._forgotten: dict[bytes | None, None] = {}  # that the view still knows
         self._generation = view.generation
 
     def __len__(self) -> int:
@@ -35,9 +37,13 @@ class VoidActs:
         """Whether an admitted act is outside."""
         return act_id in self._outside
 
-    def has_room_for(self, cred: bytes | None) -> bool:
-        """Whether an act signed under this grant may come in, though it may turn out to be void."""
-        return len(self._outside) < VOID_ACTS_MAX or cred is None or self._view.is_live(cred)
+    def has_room_for(self, place: Place) -> bool:
+        """Whether an act may come in here, though it may turn out to be void. Not if it stands on one that
+        was forgotten: the view still knows that one, the store could not be read back.
+        """
+        if place.prev in self._forgotten or place.cred in self._forgotten:
+            return False
+        return len(self._outside) < VOID_ACTS_MAX or place.cred is None or self._view.is_live(place.cred)
 
     def sort_out(self, arrived: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Decide anew who is outside: these acts have arrived, and the view may have changed. The acts that
@@ -49,7 +55,8 @@ class VoidActs:
         if self._generation != self._view.generation:
             self._generation = self._view.generation
             acts = self._view.act_ids()
-            gone = [act for act in acts if act not in protected and act not in self._outside]
+            known = self._outside.keys() | self._forgotten.keys()
+            gone = [act for act in acts if act not in protected and act not in known]
         come = [act for act in self._outside if act in protected]
         for act in come:
             del self._outside[act]
@@ -79,3 +86,4 @@ class VoidActs:
     def forget(self, act_id: bytes) -> None:
         """It is no longer kept; the view forgets it with the next start."""
         del self._outside[act_id]
+        self._forgotten[act_id] = None

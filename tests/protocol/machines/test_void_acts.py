@@ -133,3 +133,21 @@ def test_removed_key_that_dates_what_it_signs_ahead_stops_no_clock(group):
     in_transaction(player.store, lambda store: player.machine.members.take([late], 1, NOW, store))
     assert player.machine.members.view.admitted(late.id) is not None
     player.tell(Revoke(named("carl").public.pid))
+
+
+def test_nothing_is_taken_that_stands_on_what_was_forgotten_or_the_store_could_not_be_read_back(group):
+    node = fed(group, "dave", [group.elements])
+    node.take([removal(group, "bob")])
+    first = group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=bytes(16), keep=False)
+    node.take([first])
+    later = Moment(NOW.mono_ms, NOW.utc_ms + (VOID_ACTS_S_MAX + 60) * 1000)
+    node.expire(later)
+    assert node.store.get(first.id) is None
+    second = group.act(
+        "bob", Kind.ANNUL, {"act": bytes(32)}, chain=bytes(16), seq=2, prev=first.id, keep=False
+    )
+    assert node.take([second], now=later).refused is None
+    assert node.store.get(second.id) is None
+    again = node.reopened()
+    again.take([first, second], now=later)
+    assert again.store.get(second.id) is not None
