@@ -33,11 +33,11 @@ from protocol.machines.events import (
     UpdateRecord,
 )
 from protocol.machines.issue import Issuing
-from protocol.machines.records import Store
 from protocol.machines.removal import Removing
 from protocol.machines.sets import Sets
 from protocol.machines.upkeep import Seen, Upkeep
 from protocol.peer_time import Moment
+from protocol.records.record_set import GroupSet
 
 Command = (
     Adopt | Issue | SetProperties | Revoke | Resign | Annul | AddRecord | UpdateRecord | DeleteRecord | Import
@@ -53,7 +53,7 @@ class Commands:
         self._issuing = Issuing(own, rng)
         self._removing = Removing(own, rng)
 
-    def handle(self, command: Command, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def handle(self, command: Command, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """Do what is wanted. Raises: RuleError, with nothing changed."""
         view = self._sets.view
         match command:
@@ -81,16 +81,16 @@ class Commands:
             case _:
                 assert_never(command)
 
-    def _publish(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> tuple[bytes, ...]:
+    def _publish(self, act: Act, now: Moment, store: GroupSet, outputs: list[Output]) -> tuple[bytes, ...]:
         """Put an act of our own into AUTH; the grants whose standing it changes."""
         intake = self._sets.members.take([act], None, now, store)
         assert act in intake.fresh, intake
         return self._sets.absorb(intake, None, now, store, outputs)
 
-    def _answer(self, act: Act, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _answer(self, act: Act, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         outputs.append(Result(Removed(act.id, self._publish(act, now, store, outputs))))
 
-    def _revoke(self, event: Revoke, now: Moment, store: Store, outputs: list[Output]) -> Act:
+    def _revoke(self, event: Revoke, now: Moment, store: GroupSet, outputs: list[Output]) -> Act:
         """Sign a revocation, behind the list of the versions that stay if there is one."""
         plan = self._removing.plan(event, self._sets.view, now)
         manifest = None
@@ -100,7 +100,9 @@ class Commands:
             self._sets.absorb_records(records, None, now, store, outputs)
         return self._removing.revoke(plan, event, manifest, self._sets.view, now, store)
 
-    def keep_up(self, upkeep: Upkeep, seen: Seen, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def keep_up(
+        self, upkeep: Upkeep, seen: Seen, now: Moment, store: GroupSet, outputs: list[Output]
+    ) -> None:
         """Renew and close what is due. What a rule refuses is left to somebody else, or to a person.
 
         Guards: a node whose clock is years ahead, to which everybody's credential has ended long ago. Nobody
@@ -120,7 +122,7 @@ class Commands:
         self,
         command: AddRecord | UpdateRecord | DeleteRecord,
         now: Moment,
-        store: Store,
+        store: GroupSet,
         outputs: list[Output],
     ) -> None:
         grant = self._sets.members.own_grant(now.utc_s)
@@ -129,7 +131,7 @@ class Commands:
         self._sets.absorb_records(records, None, now, store, outputs, ask=True)
         outputs.append(Result(written))
 
-    def _issue(self, event: Issue, now: Moment, store: Store, outputs: list[Output]) -> tuple[Issued, ...]:
+    def _issue(self, event: Issue, now: Moment, store: GroupSet, outputs: list[Output]) -> tuple[Issued, ...]:
         view = self._sets.view
         signed = self._issuing.issue(event, view, now, store)
         elements: list[Element] = []
@@ -151,7 +153,7 @@ class Commands:
         self._sets.absorb(intake, None, now, store, outputs)
         return tuple(issued)
 
-    def _on_import(self, event: Import, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _on_import(self, event: Import, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """Take in what a file holds; its mistakes are counted, and nobody is to blame."""
         intake = self._sets.members.take(event.elements, None, now, store)
         self._sets.absorb(intake, None, now, store, outputs)

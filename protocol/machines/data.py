@@ -20,12 +20,12 @@ from protocol.machines.directory import ContactWish
 from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord, Written
 from protocol.machines.group_time import GroupTime
 from protocol.machines.record_keeping import header_in
-from protocol.machines.records import RecordIntake, Records, Store
+from protocol.machines.records import RecordIntake, Records
 from protocol.machines.refresh import Refreshing
 from protocol.machines.write import Pen, Writing
 from protocol.peer_time import Moment
 from protocol.records.record import RecordItem
-from protocol.records.record_set import State
+from protocol.records.record_set import GroupSet, State
 from protocol.records.reserved import CONTACT_TYPE, EMPTY_MANIFEST, MANIFEST_IDS_MAX, encode_manifest
 
 Command = AddRecord | UpdateRecord | DeleteRecord
@@ -48,7 +48,7 @@ class Data:
         """The replicated set."""
         return self.records.ids
 
-    def load(self, now: Moment, store: Store) -> None:
+    def load(self, now: Moment, store: GroupSet) -> None:
         """Read everything back at start."""
         self.time.load(now, store)
         self.records.load(store)
@@ -60,12 +60,12 @@ class Data:
 
     # --- what comes in --------------------------------------------------------------------------------------
 
-    def take(self, items: Iterable[RecordItem], now: Moment, store: Store) -> RecordIntake:
+    def take(self, items: Iterable[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
         """Versions from a neighbor or a file, signatures verified."""
         return self.records.take(items, now, store)
 
     def on_acts(
-        self, acts: Iterable[Act], changed: Iterable[bytes], now: Moment, store: Store
+        self, acts: Iterable[Act], changed: Iterable[bytes], now: Moment, store: GroupSet
     ) -> RecordIntake:
         """AUTH has grown by these acts, and the standing of these grants has changed by them. What cannot be
         judged again at once is left to `on_tick`.
@@ -75,14 +75,14 @@ class Data:
         intake.changes += self.records.work(now, store)
         return intake
 
-    def on_body(self, body_hash: bytes, body: bytes, now: Moment, store: Store) -> RecordIntake:
+    def on_body(self, body_hash: bytes, body: bytes, now: Moment, store: GroupSet) -> RecordIntake:
         """A body has come that was fetched apart."""
         intake = RecordIntake()
         if self.records.take_body(body_hash, body, store):
             intake.changes += self.records.work(now, store)
         return intake
 
-    def on_tick(self, grant: Grant | None, now: Moment, store: Store) -> RecordIntake:
+    def on_tick(self, grant: Grant | None, now: Moment, store: GroupSet) -> RecordIntake:
         """What time brings: the end of waiting, expiry, refreshing, and work that was left."""
         intake = self.records.expire(now, store)
         intake.changes += self.records.work(now, store)
@@ -109,7 +109,7 @@ class Data:
     # --- what users write -----------------------------------------------------------------------------------
 
     def write(
-        self, command: Command, grant: Grant | None, now: Moment, store: Store
+        self, command: Command, grant: Grant | None, now: Moment, store: GroupSet
     ) -> tuple[RecordIntake, Written]:
         """Do what a user wants. Raises: RuleError, with nothing changed."""
         pen = self._pen(grant, now, store)
@@ -128,7 +128,7 @@ class Data:
         return intake, Written(item.header.record_id, item.header.id)
 
     def write_contact(
-        self, wish: ContactWish, grant: Grant | None, now: Moment, store: Store
+        self, wish: ContactWish, grant: Grant | None, now: Moment, store: GroupSet
     ) -> RecordIntake:
         """Write our contact record. Raises: RuleError, with nothing changed."""
         pen = self._pen(grant, now, store)
@@ -136,7 +136,7 @@ class Data:
         return self.take([item], now, store)
 
     def write_manifest(
-        self, pid: bytes, grant: Grant | None, now: Moment, store: Store
+        self, pid: bytes, grant: Grant | None, now: Moment, store: GroupSet
     ) -> tuple[RecordIntake, bytes]:
         """List the versions that a key has written, as far as they are kept here; the hash of the list.
         Raises: RuleError, with nothing changed.
@@ -154,7 +154,7 @@ class Data:
         assert item.header.body_hash is not None
         return self.take([item], now, store), item.header.body_hash
 
-    def _written_by(self, pid: bytes, store: Store) -> list[bytes]:
+    def _written_by(self, pid: bytes, store: GroupSet) -> list[bytes]:
         """The kept versions whose author is this key."""
         grants = self._view.grants_ever(pid)
         records = dict.fromkeys(record for grant in grants for record in store.records_citing(grant.act_id))
@@ -165,7 +165,7 @@ class Data:
             if one.author == pid and one.state is State.KEPT
         ]
 
-    def _note_refresh(self, command: Command, item: RecordItem, store: Store) -> None:
+    def _note_refresh(self, command: Command, item: RecordItem, store: GroupSet) -> None:
         header = item.header
         refresh = None if isinstance(command, DeleteRecord) else command.auto_refresh
         if header.deleted or refresh is False:
@@ -175,7 +175,7 @@ class Data:
         else:
             self.refreshing.follow(header)
 
-    def _pen(self, grant: Grant | None, now: Moment, store: Store) -> Pen:
+    def _pen(self, grant: Grant | None, now: Moment, store: GroupSet) -> Pen:
         return Pen(self._view, grant, self.records.quota, self.time, now, store)
 
     @staticmethod

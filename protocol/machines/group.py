@@ -46,12 +46,12 @@ from protocol.machines.events import (
 from protocol.machines.facts import grant_facts, neighbor_facts
 from protocol.machines.link import Link, Summary
 from protocol.machines.members import Intake
-from protocol.machines.records import Store
 from protocol.machines.sets import Sets
 from protocol.machines.synchronize import Synchronize
 from protocol.machines.telling import note, note_foreign
 from protocol.machines.upkeep import Upkeep
 from protocol.peer_time import Moment
+from protocol.records.record_set import GroupSet
 from protocol.wire.messages import (
     Bye,
     ByeReason,
@@ -100,14 +100,14 @@ class GroupMachine:
         self._own_grant: Grant | None = None
         self._links_made = 0
 
-    def load(self, now: Moment, store: Store) -> None:
+    def load(self, now: Moment, store: GroupSet) -> None:
         """Read the group back from its store; call once, before the first event."""
         self._sets.load(now, store)
         self.synchronize = Synchronize(self.members.ids, self.data.ids, self._rng)
         self._let_time_go_on(now)
         self._own_grant = self.members.own_grant(now.utc_s)
 
-    def handle(self, event: Input, now: Moment, store: Store) -> list[Output]:
+    def handle(self, event: Input, now: Moment, store: GroupSet) -> list[Output]:
         """Apply one event. Raises: RuleError for a command that the rules refuse, with nothing changed."""
         outputs: list[Output] = []
         self._let_time_go_on(now)
@@ -126,7 +126,7 @@ class GroupMachine:
         self.data.begin(now)
         self.synchronize.settle(self.data.time.horizon_s(now), now)
 
-    def _dispatch(self, event: Input, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _dispatch(self, event: Input, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         match event:
             case LinkUp():
                 outputs += self._on_up(event, now, store)
@@ -151,18 +151,18 @@ class GroupMachine:
             case _:
                 self._commands.handle(event, now, store, outputs)
 
-    def _end_all(self, now: Moment, store: Store) -> list[Output]:
+    def _end_all(self, now: Moment, store: GroupSet) -> list[Output]:
         ended = [self._end(link.id, ByeReason.LEAVING, now, store) for link in self.links]
         return [output for outputs in ended for output in outputs]
 
-    def _keep_only(self, addresses: tuple[str, ...], now: Moment, store: Store) -> list[Output]:
+    def _keep_only(self, addresses: tuple[str, ...], now: Moment, store: GroupSet) -> list[Output]:
         """End the links that this node dialled and that the user no longer wants."""
         unwanted = [link.id for link in self.links if link.dialled and link.address not in addresses]
         return [output for link in unwanted for output in self._end(link, ByeReason.LEAVING, now, store)]
 
     # --- links ----------------------------------------------------------------------------------------------
 
-    def _on_up(self, event: LinkUp, now: Moment, store: Store) -> list[Output]:
+    def _on_up(self, event: LinkUp, now: Moment, store: GroupSet) -> list[Output]:
         if event.address is not None:
             self.dialling.on_up(event.address, event.node_id, store)
         if not self.dialling.wants(event.address):
@@ -186,11 +186,11 @@ class GroupMachine:
         self._sets.absorb(intake, event.link, now, store, outputs)
         return outputs
 
-    def _on_down(self, link_id: LinkId, now: Moment, store: Store) -> list[Output]:
+    def _on_down(self, link_id: LinkId, now: Moment, store: GroupSet) -> list[Output]:
         link = self.links.on_down(link_id)
         return [] if link is None else self._left(link, now, store)
 
-    def _end(self, link_id: LinkId, reason: int, now: Moment, store: Store) -> list[Output]:
+    def _end(self, link_id: LinkId, reason: int, now: Moment, store: GroupSet) -> list[Output]:
         """Close a link from this side."""
         link = self.links.get(link_id)
         if link is None:
@@ -198,7 +198,7 @@ class GroupMachine:
         outputs = self.links.close(link_id, reason)
         return [*outputs, *self._left(link, now, store)]
 
-    def _left(self, link: Link, now: Moment, store: Store) -> list[Output]:
+    def _left(self, link: Link, now: Moment, store: GroupSet) -> list[Output]:
         """A link is gone: every child forgets it."""
         self.synchronize.on_down(link.id, store)
         self.data.time.on_down(link.id)
@@ -208,7 +208,7 @@ class GroupMachine:
 
     # --- messages -------------------------------------------------------------------------------------------
 
-    def _on_received(self, event: Received, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _on_received(self, event: Received, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         link = self.links.get(event.link)
         if link is None:
             return  # we closed it, and this was under way
@@ -261,7 +261,7 @@ class GroupMachine:
                 )
 
     def _on_summary(
-        self, link: Link, message: Open | KeepAlive, first: bool, now: Moment, store: Store
+        self, link: Link, message: Open | KeepAlive, first: bool, now: Moment, store: GroupSet
     ) -> list[Output]:
         self.data.time.on_clock(link.id, message.time, now)
         self._let_time_go_on(now)
@@ -271,7 +271,7 @@ class GroupMachine:
         return outputs
 
     def _on_transfer(
-        self, link: Link, event: Received, now: Moment, store: Store, outputs: list[Output]
+        self, link: Link, event: Received, now: Moment, store: GroupSet, outputs: list[Output]
     ) -> int:
         """Take in what a session brought; how much of it was new."""
         assert isinstance(event.message, Transfer)
@@ -284,7 +284,9 @@ class GroupMachine:
         self._sets.absorb_records(records, link.id, now, store, outputs, to=to)
         return len(records.fresh)
 
-    def _on_piece(self, link: Link, message: Piece, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _on_piece(
+        self, link: Link, message: Piece, now: Moment, store: GroupSet, outputs: list[Output]
+    ) -> None:
         body, answers = self.bodies.on_piece(link.id, message, now, store)
         if body is not None:
             records = self.data.on_body(body.hash, body.data, now, store)
@@ -293,7 +295,7 @@ class GroupMachine:
 
     # --- time -----------------------------------------------------------------------------------------------
 
-    def _on_tick(self, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _on_tick(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
         outputs += note_foreign(intake.fresh, self.members.view, now, store)
         if intake.fresh:
@@ -317,7 +319,7 @@ class GroupMachine:
             return END_OF_TIME_S
         return self.directory.seen_s(pid)
 
-    def _write_contact(self, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _write_contact(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         grant = self._sets.usable_grant(now)
         wish = self.directory.wish(self.links.listens, grant, now)
         if wish is None:
@@ -350,7 +352,7 @@ class GroupMachine:
         second = self.members.own_change(now.utc_s)
         return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
 
-    def _settle(self, now: Moment, store: Store, outputs: list[Output]) -> None:
+    def _settle(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """What every event may have changed: the time, our credential, our neighbors' membership, whom to
         call.
         """

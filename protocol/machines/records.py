@@ -19,9 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from protocol.authority.act_set import ActSet
 from protocol.authority.admission import Deferred, Invalid
 from protocol.authority.view import View
 from protocol.ids import split_ids
@@ -45,7 +43,7 @@ from protocol.machines.record_waiting import RecordWaiting, is_ahead
 from protocol.peer_time import Moment, hlc_at
 from protocol.records.admission import Valid, Verdict, Void, judge
 from protocol.records.record import Header, RecordItem
-from protocol.records.record_set import RecordSet, State, Version
+from protocol.records.record_set import GroupSet, RecordSet, State, Version
 from protocol.records.reserved import manifest_ids
 
 _TASKS = "record_tasks"
@@ -58,10 +56,6 @@ _CLOCK = b"clock".ljust(_TASK_BYTES, b"\0")
 _QUOTA_APPLIED = "quota_ids"
 _UNSURE_TO = "hidden_to"
 _NUMBER_BYTES = 8
-
-
-class Store(ActSet, RecordSet, Protocol):
-    """Both faces of a group's store."""
 
 
 @dataclass(slots=True)
@@ -91,7 +85,7 @@ class _Batch:
     terms: Terms
     latest_ms: int  # beyond this time a version is dated ahead
     stands: Stands
-    store: Store
+    store: GroupSet
     intake: RecordIntake
 
 
@@ -117,7 +111,7 @@ class Records:
         self._offset_ms: int | None = None  # clock less run time, when `misdated` last looked
         self._misdated_ms: int | None = None  # when it looks again, because something was left
 
-    def load(self, store: Store) -> None:
+    def load(self, store: GroupSet) -> None:
         """Read the set back at start; the view must have been."""
         self.ids = DataIds(store.load_versions())
         self._keeping = Keeping(self.ids, store.next_end())
@@ -129,7 +123,7 @@ class Records:
         self._quota_ids = self._saved_quota_ids = _number(store.setting(_QUOTA_APPLIED), QUOTA_IDS)
         self._load_awaited(store)
 
-    def _load_awaited(self, store: Store) -> None:
+    def _load_awaited(self, store: GroupSet) -> None:
         """Remember again for which manifests versions wait."""
         aside = (store.version(one) for _, one in store.aside_oldest(RECORDS_ASIDE_MAX))
         for cred in dict.fromkeys(version.cred for version in aside if version is not None):
@@ -158,7 +152,7 @@ class Records:
 
     # --- what comes in -------------------------------------------------------------------------------------
 
-    def take(self, items: Iterable[RecordItem], now: Moment, store: Store) -> RecordIntake:
+    def take(self, items: Iterable[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
         """Judge verified versions and keep what counts."""
         intake = RecordIntake()
         batch = _Batch(self._terms(now), self._latest_ms(now), self._stands_at(now, store), store, intake)
@@ -194,14 +188,14 @@ class Records:
                 batch.store.put_version(header, State.ASIDE, aside_at(header.hlc, batch.terms))
             self._keep_body(item, batch, known=known)
 
-    def _judge(self, header: Header, store: Store) -> Verdict:
+    def _judge(self, header: Header, store: GroupSet) -> Verdict:
         """The verdict of the rules; a grant whose versions wait for a manifest is remembered."""
         verdict = judge(header, self._view, lambda wanted: _manifest(wanted, store))
         if isinstance(verdict, Void) and verdict.missing is not None:
             self._awaited.setdefault(verdict.missing, {})[header.cred] = None
         return verdict
 
-    def _stands_at(self, now: Moment, store: Store) -> Stands:
+    def _stands_at(self, now: Moment, store: GroupSet) -> Stands:
         """Which of a record's versions count. One that is kept though it is dated ahead, after a start with
         a wrong clock, is `replace`'s to judge.
         """
@@ -247,7 +241,7 @@ class Records:
         elif self.holds(header):
             intake.bodies.append((header.body_hash, header.size))
 
-    def take_body(self, body_hash: bytes, body: bytes, store: Store) -> bool:
+    def take_body(self, body_hash: bytes, body: bytes, store: GroupSet) -> bool:
         """Keep a body that came apart from its header; False when nothing here names it any more, or its
         creator's quota is used up.
         """
@@ -268,7 +262,7 @@ class Records:
 
     # --- when authority changes ----------------------------------------------------------------------------
 
-    def release(self, act_ids: Iterable[bytes], now: Moment, store: Store) -> RecordIntake:
+    def release(self, act_ids: Iterable[bytes], now: Moment, store: GroupSet) -> RecordIntake:
         """Judge what waited for these acts."""
         return self.take([item for act in act_ids for item in self._waiting.arrived(act)], now, store)
 
@@ -279,7 +273,7 @@ class Records:
             if grant == self._task:
                 self._task = None  # what has been settled already is settled once more
 
-    def work(self, now: Moment, store: Store) -> list[Change]:
+    def work(self, now: Moment, store: GroupSet) -> list[Change]:
         """Settle records anew that something has changed for, at most RECORDS_SETTLED_MAX of them, so that no
         revocation holds up the loop. What is left is remembered, and goes on with the next event.
         """
@@ -306,7 +300,7 @@ class Records:
         self._save(store)
         return changes
 
-    def _concerned(self, task: bytes, store: Store) -> Iterator[bytes]:
+    def _concerned(self, task: bytes, store: GroupSet) -> Iterator[bytes]:
         """The ids of the records that a task is about."""
         if task == _QUOTA:
             return self._beyond_quota(store)
@@ -315,7 +309,7 @@ class Records:
             return (version.record_id for version in versions if version is not None)
         return iter(store.records_citing(task))
 
-    def _beyond_quota(self, store: Store) -> Iterator[bytes]:
+    def _beyond_quota(self, store: GroupSet) -> Iterator[bytes]:
         """What is too much of each member's, and what had been too much and may fit now."""
         view = self._view
         grants = (view.admitted(grant_id) for grant_id in view.grant_ids())
@@ -329,7 +323,7 @@ class Records:
             if version is not None and version.state is State.ASIDE:
                 yield version.record_id
 
-    def _save(self, store: Store) -> None:
+    def _save(self, store: GroupSet) -> None:
         """Write down what a restart must not forget."""
         tasks = b"".join(self._tasks if len(self._tasks) <= _TASKS_SAVED_MAX else (_ALL,))
         if tasks != self._saved_tasks:
@@ -346,7 +340,7 @@ class Records:
 
     # --- time ----------------------------------------------------------------------------------------------
 
-    def expire(self, now: Moment, store: Store) -> RecordIntake:
+    def expire(self, now: Moment, store: GroupSet) -> RecordIntake:
         """Take in what need no longer wait, and let go of what is over."""
         intake = self.take(self._waiting.due(now, self._latest_ms(now)), now, store)
         terms = self._terms(now)
@@ -376,7 +370,7 @@ class Records:
 
     # --- wrong clocks --------------------------------------------------------------------------------------
 
-    def misdated(self, now: Moment, store: Store) -> list[Version]:
+    def misdated(self, now: Moment, store: GroupSet) -> list[Version]:
         """The kept versions that are dated far ahead, largest first, at most RECORDS_SETTLED_MAX; for the
         caller to `replace`. Those that it leaves are told again after a while. What is ahead by less than
         MISDATED_MS stays: its time comes soon on all nodes, and what was written before it may be waiting
@@ -404,7 +398,9 @@ class Records:
         """When `misdated` next has something to do, on the monotonic clock, if the clock is confirmed."""
         return now.mono_ms if self._looks_for_misdated(now) else self._misdated_ms if len(self.ids) else None
 
-    def replace(self, version: Version, item: RecordItem | None, now: Moment, store: Store) -> RecordIntake:
+    def replace(
+        self, version: Version, item: RecordItem | None, now: Moment, store: GroupSet
+    ) -> RecordIntake:
         """Forget a version that is dated ahead, and what else of its record is aside and ahead; `item` is the
         same content under another date, if it was ours.
         """

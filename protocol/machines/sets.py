@@ -23,12 +23,13 @@ from protocol.machines.directory import Directory
 from protocol.machines.events import LinkId, Output
 from protocol.machines.link import Link, Links
 from protocol.machines.members import Intake, Members
-from protocol.machines.records import RecordIntake, Store
+from protocol.machines.records import RecordIntake
 from protocol.machines.replicas import Replicas
 from protocol.machines.telling import note_changes, note_elements, note_foreign, note_standing
 from protocol.peer_time import Moment
+from protocol.records.record_set import GroupSet
 
-EndLink = Callable[[LinkId, int, Moment, Store], list[Output]]
+EndLink = Callable[[LinkId, int, Moment, GroupSet], list[Output]]
 
 
 class Sets:
@@ -47,7 +48,7 @@ class Sets:
         self.dialling = Dialling(rng)
         self._end = end
 
-    def load(self, now: Moment, store: Store) -> None:
+    def load(self, now: Moment, store: GroupSet) -> None:
         """Read everything back at start."""
         self.members.load(store)
         self.data.load(now, store)
@@ -69,7 +70,7 @@ class Sets:
         intake: Intake,
         source: LinkId | None,
         now: Moment,
-        store: Store,
+        store: GroupSet,
         outputs: list[Output],
         *,
         to: Iterable[Link] | None = None,
@@ -101,7 +102,7 @@ class Sets:
         intake: RecordIntake,
         source: LinkId | None,
         now: Moment,
-        store: Store,
+        store: GroupSet,
         outputs: list[Output],
         *,
         to: Iterable[Link] | None = None,

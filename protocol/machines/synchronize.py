@@ -47,8 +47,9 @@ from protocol.machines.ordered_ids import SECOND_BYTES, OrderedIds
 from protocol.machines.partners import Partner, Progress, Session, Subject, Track
 from protocol.machines.recent import Exchange, Positions, count_wanted
 from protocol.machines.reconcile import Reconciliation
-from protocol.machines.transfer import GroupSet, next_frame, to_send
+from protocol.machines.transfer import next_frame, to_send
 from protocol.peer_time import Moment
+from protocol.records.record_set import GroupSet
 from protocol.wire.messages import Namespace, Recent, Reconcile, Taken, Transfer
 
 _KEY_TAG = "peerd/reconcile-key/1"

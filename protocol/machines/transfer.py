@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from protocol.authority.act_set import ActSet
 from protocol.limits import (
@@ -18,12 +17,8 @@ from protocol.limits import (
     TRANSFER_FRAME_BYTES_TARGET,
 )
 from protocol.records.record import body_named_in, item_raw
-from protocol.records.record_set import RecordSet
+from protocol.records.record_set import GroupSet, RecordSet
 from protocol.wire.messages import Namespace
-
-
-class GroupSet(ActSet, RecordSet, Protocol):
-    """All that a group's store holds."""
 
 
 def to_send(ids: Collection[bytes], namespace: Namespace, store: ActSet) -> deque[bytes]:

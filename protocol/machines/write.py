@@ -26,7 +26,6 @@ from protocol.machines.group_time import GroupTime
 from protocol.machines.quotas import Quota
 from protocol.machines.record_keeping import header_in
 from protocol.machines.record_waiting import is_ahead
-from protocol.machines.records import Store
 from protocol.peer_time import Moment, hlc_ms, hlc_s, next_hlc
 from protocol.records.attributes import Attribute, canonical_attributes
 from protocol.records.record import (
@@ -37,7 +36,7 @@ from protocol.records.record import (
     new_record_id,
     sign_header,
 )
-from protocol.records.record_set import State
+from protocol.records.record_set import GroupSet, State
 from protocol.records.reserved import MANIFEST_TYPE, check_user_type, is_reserved
 
 _RANDOM_BYTES = 8
@@ -52,7 +51,7 @@ class Pen:
     quota: Quota
     time: GroupTime
     now: Moment
-    store: Store
+    store: GroupSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from protocol.authority.act_set import ActSet
 from protocol.records.record import Header
 
 
@@ -170,3 +171,7 @@ class RecordSet(Protocol):
 
     def refreshes(self, after: bytes, limit: int) -> list[tuple[bytes, int]]:
         """At most `limit` of (record id, life in seconds) that this node refreshes, by id, after `after`."""
+
+
+class GroupSet(ActSet, RecordSet, Protocol):
+    """Both faces of a group's store, as a machine sees it."""
