@@ -28,6 +28,7 @@ from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord, Writ
 from protocol.records.attributes import STRING
 from protocol.records.expression import parse_expression
 from protocol.records.order import winner
+from protocol.records.patterns import fits
 from protocol.records.peersearch import parse_peersearch
 from protocol.records.predicate import And, ByPeer, Compare, Like, Not, Op, Or, Predicate, built_in
 from protocol.records.record import RECORD_ID_BYTES, Header, decode_untrusted_header
@@ -250,7 +251,7 @@ class RecordCases:
         else:
             query = parse_expression(wish.query, self._registry.environment.clock.moment().utc_ms)
         view = opened.machine.members.view
-        query = await opened.node.runner.ask(lambda _: named(query, partial(_meant, view)))
+        query = await opened.node.runner.ask(lambda _: named(query, _Names(view)))
         where = _NOT_OURS if query.where is None else And((query.where, _NOT_OURS))
         return await self._found(opened, Query(where, query.order, query.limit), wish)
 
@@ -334,9 +335,18 @@ def _creator(view: View, text: str, _: object) -> bytes:
     return view.pid_ever(text.partition(".")[0]) or pid_of(view, text)
 
 
-def _meant(view: View, text: str) -> Collection[bytes]:
-    """All keys that a name in a search may stand for."""
-    known = view.pid_ever(text.partition(".")[0])
-    if known is not None:
-        return [known]
-    return all_meant(text, {view.name_of(pid): pid for pid in view.subjects()})
+class _Names:
+    """The names in a search: those of all members; by its authority, a key is found that once was one."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def meant(self, text: str) -> Collection[bytes]:
+        known = self._view.pid_ever(text.partition(".")[0])
+        return [known] if known is not None else all_meant(text, self._all())
+
+    def fitting(self, pattern: str) -> Collection[bytes]:
+        return [pid for name, pid in self._all().items() if fits(pattern, name)]
+
+    def _all(self) -> dict[str, bytes]:
+        return {self._view.name_of(pid): pid for pid in self._view.subjects()}

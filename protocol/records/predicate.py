@@ -8,8 +8,8 @@ attribute as many as the record repeats it.
   with strings, by code points: case counts. Entries of another kind are passed over.
 * A comparison holds when it holds for some entry. `!=` alone asks it of all: the field has entries of that
   kind, and none of them equals the value. So `!=` needs the field to be there, and `not … =` does not.
-* A peer's entry is the 40 hex digits of its authority. Names that need looking up are resolved before
-  (`with_names`), by whoever knows the group.
+* A peer's entry is the 40 hex digits of its authority. Names that need looking up, and the names that a
+  pattern fits, are resolved before (`with_names`), by whoever knows the group.
 
 `matches` is the meaning; whatever finds records faster must find the same.
 """
@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from protocol.errors import RuleError
 from protocol.ids import PID_BYTES, authority_of
@@ -237,15 +237,25 @@ def _holds(compare: Compare, facts: RecordFacts) -> bool:
 # --- names ------------------------------------------------------------------------------------------------
 
 
-def with_names(predicate: Predicate, resolve: Callable[[str], Collection[bytes]]) -> Predicate:
+class PeerNames(Protocol):
+    """The names by which a group's peers are known here. Both give pids, none for what nobody is called."""
+
+    def meant(self, text: str) -> Collection[bytes]:
+        """Whom a name may mean."""
+
+    def fitting(self, pattern: str) -> Collection[bytes]:
+        """Whose peer name fits a sound pattern."""
+
+
+def with_names(predicate: Predicate, names: PeerNames) -> Predicate:
     """Put keys in the place of the peers that are named.
 
-    An authority (40 hex digits) stays as it is, a pid (64) is itself; `resolve` gives the pids of any other
-    name, none for one that is unknown. Raises: RuleError (invalid-search), and what `resolve` raises.
+    An authority (40 hex digits) stays as it is, a pid (64) is itself, `names` knows any other name. A pattern
+    fits an authority or a peer name. Raises: RuleError (invalid-search), and what `names` raises.
     """
-    known: dict[str, tuple[bytes, ...]] = {}
-    named = _with_names(predicate, resolve, known)
-    if sum(map(len, known.values())) > SEARCH_PEERS_MAX:
+    known = _Keys(names)
+    named = _with_names(predicate, known)
+    if known.count > SEARCH_PEERS_MAX:
         raise RuleError(
             "invalid-search",
             f"the names in the query stand for more than {SEARCH_PEERS_MAX} keys",
@@ -254,30 +264,49 @@ def with_names(predicate: Predicate, resolve: Callable[[str], Collection[bytes]]
     return named
 
 
-def _with_names(
-    predicate: Predicate,
-    resolve: Callable[[str], Collection[bytes]],
-    known: dict[str, tuple[bytes, ...]],
-) -> Predicate:
+class _Keys:
+    """The keys that names and patterns stand for, each looked up once."""
+
+    def __init__(self, names: PeerNames) -> None:
+        self._names = names
+        self._known: dict[tuple[bool, str], tuple[bytes, ...]] = {}
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self._known.values()))
+
+    def named(self, name: str) -> tuple[bytes, ...]:
+        if _PID.fullmatch(name):
+            return (bytes.fromhex(name),)
+        return self._found(False, name, self._names.meant)
+
+    def fitting(self, pattern: str) -> tuple[bytes, ...]:
+        return self._found(True, pattern, self._names.fitting)
+
+    def _found(
+        self, is_pattern: bool, text: str, find: Callable[[str], Collection[bytes]]
+    ) -> tuple[bytes, ...]:
+        key = is_pattern, text
+        if key not in self._known:
+            self._known[key] = tuple(sorted(set(find(text))))
+            assert all(len(pid) == PID_BYTES for pid in self._known[key])
+        return self._known[key]
+
+
+def _with_names(predicate: Predicate, keys: _Keys) -> Predicate:
     match predicate:
         case And(parts):
-            return And(tuple(_with_names(part, resolve, known) for part in parts))
+            return And(tuple(_with_names(part, keys) for part in parts))
         case Or(parts):
-            return Or(tuple(_with_names(part, resolve, known) for part in parts))
+            return Or(tuple(_with_names(part, keys) for part in parts))
         case Not(part):
-            return Not(_with_names(part, resolve, known))
+            return Not(_with_names(part, keys))
         case Compare(Field(name, True) as field, _, Op.EQUAL | Op.NOT_EQUAL as op, str(value)) if (
             name in PEER_FIELDS and not _AUTHORITY.fullmatch(value)
         ):
-            if value not in known:
-                known[value] = _pids(value, resolve)
-            by_peer = ByPeer(field, known[value])
+            by_peer = ByPeer(field, keys.named(value))
             return by_peer if op is Op.EQUAL else Not(by_peer)
+        case Like(Field(name, True) as field, pattern) if name in PEER_FIELDS:
+            return Or((predicate, ByPeer(field, keys.fitting(pattern))))
         case _:
             return predicate
-
-
-def _pids(name: str, resolve: Callable[[str], Collection[bytes]]) -> tuple[bytes, ...]:
-    pids = (bytes.fromhex(name),) if _PID.fullmatch(name) else tuple(sorted(set(resolve(name))))
-    assert all(len(pid) == PID_BYTES for pid in pids)
-    return pids

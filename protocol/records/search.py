@@ -10,7 +10,7 @@ by record id, so that the order is total. A query that asks for no order gets it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from protocol.errors import RuleError
@@ -18,6 +18,7 @@ from protocol.limits import SEARCH_DEPTH_MAX, SEARCH_TERMS_MAX, SEARCH_WILDCARDS
 from protocol.records.predicate import (
     PEER_FIELDS,
     Field,
+    PeerNames,
     Predicate,
     RecordFacts,
     built_in,
@@ -51,9 +52,9 @@ class Query:
         return self.order or (Order(built_in("created")),)
 
 
-def named(query: Query, resolve: Callable[[str], Collection[bytes]]) -> Query:
+def named(query: Query, names: PeerNames) -> Query:
     """Look up the peers that a query names; see `with_names`."""
-    return query if query.where is None else replace(query, where=with_names(query.where, resolve))
+    return query if query.where is None else replace(query, where=with_names(query.where, names))
 
 
 def select(query: Query, records: Iterable[RecordFacts], now_s: int) -> list[RecordFacts]:

@@ -275,6 +275,8 @@ async def test_a_search_finds_in_both_languages_and_by_names_of_members(tmp_path
         for name in ("alice", alice.peer_name, alice.peer_name[:8]):
             assert await searched(alice, group, f'creator = "{name}"') == made
         assert await searched(alice, group, 'creator = "nobody"') == []
+        assert await searched(alice, group, 'creator ~ "*.alice"') == made
+        assert await searched(alice, group, 'creator ~ "*.bob" or modified_by ~ "bob*"') == []
         assert await searched(alice, group, "order by created limit 1") == [pizza]
         xml = '<peersearch><clause attrib="title" type="string" compare="equal">Pi*</clause></peersearch>'
         found = await alice.service.search_records(group, RecordSearch(xml=xml))

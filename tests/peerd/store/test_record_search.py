@@ -18,6 +18,7 @@ from protocol.codec import decode_untrusted, encode
 from protocol.errors import RuleError
 from protocol.records.attributes import INT, INT_MAX, STRING, Attribute, canonical_attributes
 from protocol.records.expression import parse_expression
+from protocol.records.patterns import fits
 from protocol.records.predicate import (
     Field,
     Like,
@@ -58,6 +59,16 @@ def test_pages_one_after_the_other_are_the_whole(file, query, records, page):
     assert pages(file, query, page) == ids(select(query, records, NOW_S))
 
 
+class Names:
+    """Of the circle, who wrote something."""
+
+    def meant(self, text: str) -> list[bytes]:
+        return [Writer.of(circle(), text).pid]
+
+    def fitting(self, pattern: str) -> list[bytes]:
+        return [pid for name in ("dave", "erin") if fits(pattern, name) for pid in self.meant(name)]
+
+
 # --- what a group's store shows ---------------------------------------------------------------------------
 
 
@@ -89,10 +100,12 @@ def test_store_finds_the_records_that_it_shows(tmp_path):
         'title ~ "f*" or title = "draft 1"',
         "expires < 2100-01-01 and size = 4",
         'creator = "dave" order by modified desc',
+        'creator ~ "?a*"',
+        'not modified_by ~ "*n"',
         'not creator = "dave" and record_type = "task"',
         "durable = true",
     ):
-        query = named(parse_expression(text), lambda name: [Writer.of(circle(), name).pid])
+        query = named(parse_expression(text), Names())
         expected = select(query, map(facts_of, headers), NOW.utc_s)
         found = store.search(query, now_s=NOW.utc_s, page=10).found
         assert [one.record_id for one in found] == ids(expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import given
 from protocol.errors import RuleError
 from protocol.limits import SEARCH_PEERS_MAX
 from protocol.records.attributes import DATE, INT, STRING, Attribute, canonical_attributes
+from protocol.records.patterns import fits
 from protocol.records.predicate import (
     BUILT_IN,
     And,
@@ -205,8 +207,24 @@ KNOWN = {"alice": [PIDS[2], PIDS[0], PIDS[2]], "bob": [PIDS[3]]}
 CREATOR, MODIFIED_BY = built_in("creator"), built_in("modified_by")
 
 
+@dataclasses.dataclass
+class Known:
+    """Peers by name."""
+
+    names: Mapping[str, Collection[bytes]] = dataclasses.field(default_factory=lambda: KNOWN)
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+    def meant(self, text: str) -> Collection[bytes]:
+        self.asked.append(text)
+        return self.names.get(text, [])
+
+    def fitting(self, pattern: str) -> Collection[bytes]:
+        self.asked.append(pattern)
+        return [pid for name in self.names if fits(pattern, name) for pid in self.names[name]]
+
+
 def named(op: Op, value: str, field: Field = CREATOR) -> Predicate:
-    return with_names(Compare(field, STRING, op, value), lambda name: KNOWN.get(name, []))
+    return with_names(Compare(field, STRING, op, value), Known())
 
 
 def test_names_become_the_keys_that_they_stand_for():
@@ -217,33 +235,50 @@ def test_names_become_the_keys_that_they_stand_for():
     assert named(Op.EQUAL, PIDS[1].hex()) == ByPeer(CREATOR, (PIDS[1],))
 
 
-def test_authorities_patterns_and_attributes_need_no_looking_up():
-    def resolve(name: str) -> list[bytes]:
-        raise AssertionError(name)
-
+def test_authorities_and_attributes_need_no_looking_up():
+    known = Known()
     for predicate in (
         Compare(CREATOR, STRING, Op.EQUAL, "aa" * 20),
         Compare(CREATOR, STRING, Op.LESS, "b"),
-        Like(CREATOR, "aa*"),
+        Like(Field("creator"), "a*"),
+        Like(built_in("record_type"), "a*"),
         Compare(Field("creator"), STRING, Op.EQUAL, "alice"),
         Compare(built_in("record_type"), STRING, Op.EQUAL, "alice"),
     ):
-        assert with_names(predicate, resolve) == predicate
+        assert with_names(predicate, known) == predicate
+    assert known.asked == []
 
 
 def test_names_are_found_wherever_they_stand_and_each_is_looked_up_once():
-    asked = []
-
-    def resolve(name: str) -> list[bytes]:
-        asked.append(name)
-        return KNOWN[name]
-
+    known = Known()
     alice = Compare(CREATOR, STRING, Op.EQUAL, "alice")
     other = Exists(N)
-    found = with_names(And((other, Or((Not(alice), alice)))), resolve)
+    found = with_names(And((other, Or((Not(alice), alice)))), known)
     by_peer = ByPeer(CREATOR, (PIDS[0], PIDS[2]))
     assert found == And((other, Or((Not(by_peer), by_peer))))
-    assert asked == ["alice"]
+    assert known.asked == ["alice"]
+
+
+def test_pattern_fits_an_authority_or_a_name():
+    record = dataclasses.replace(RECORD, creator=PIDS[2], modified_by=PIDS[3])
+    for pattern, fields in (("al*", [CREATOR]), ("*b", [MODIFIED_BY]), ("*", [CREATOR, MODIFIED_BY])):
+        found = [
+            field
+            for field in (CREATOR, MODIFIED_BY)
+            if holds(with_names(Like(field, pattern), Known()), record)
+        ]
+        assert found == fields
+    assert holds(with_names(Like(CREATOR, f"{PIDS[2].hex()[:39]}?"), Known({})), record)
+    assert not holds(with_names(Not(Like(CREATOR, "al*")), Known()), record)
+
+
+def test_name_and_a_pattern_that_looks_like_it_are_not_the_same():
+    known = Known({"a*": [PIDS[0]], "ab": [PIDS[1]]})
+    named_so = Compare(CREATOR, STRING, Op.EQUAL, "a*")
+    found = with_names(And((named_so, Like(CREATOR, "a*"))), known)
+    assert found == And(
+        (ByPeer(CREATOR, (PIDS[0],)), Or((Like(CREATOR, "a*"), ByPeer(CREATOR, (PIDS[0], PIDS[1])))))
+    )
 
 
 def test_keys_are_compared_as_a_whole():
@@ -258,7 +293,7 @@ def test_keys_are_compared_as_a_whole():
 def test_name_may_stand_for_so_many_keys_and_no_more():
     pids = [number.to_bytes(32, "big") for number in range(SEARCH_PEERS_MAX + 1)]
     alice = Compare(CREATOR, STRING, Op.EQUAL, "alice")
-    assert with_names(alice, lambda name: pids[1:]) == ByPeer(CREATOR, tuple(pids[1:]))
+    assert with_names(alice, Known({"alice": pids[1:]})) == ByPeer(CREATOR, tuple(pids[1:]))
     with pytest.raises(RuleError) as caught:
-        with_names(alice, lambda name: pids)
+        with_names(alice, Known({"alice": pids}))
     assert caught.value.code == "invalid-search"

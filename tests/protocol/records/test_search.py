@@ -125,11 +125,24 @@ def test_keys_of_one_authority_still_have_an_order():
     assert all(one.creator < other.creator for one, other in itertools.pairwise(found))
 
 
+@dataclasses.dataclass
+class Everybody:
+    """Whatever a name is, it means these."""
+
+    pids: list[bytes]
+
+    def meant(self, text: str) -> list[bytes]:
+        return self.pids
+
+    def fitting(self, pattern: str) -> list[bytes]:
+        return self.pids
+
+
 def test_names_in_a_query_are_looked_up():
     query = parse_expression('creator = "alice" order by size limit 3')
-    assert named(query, lambda name: [PIDS[0]]) == dataclasses.replace(
+    assert named(query, Everybody([PIDS[0]])) == dataclasses.replace(
         query, where=ByPeer(built_in("creator"), (PIDS[0],))
     )
-    assert named(Query(), lambda name: []) == Query()
+    assert named(Query(), Everybody([])) == Query()
     exists = Query(Exists(Field("a")))
-    assert named(exists, lambda name: []) == exists
+    assert named(exists, Everybody([])) == exists
