@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
     ),
     "classifier-too-long": Rule("The classifier is too long", "PEER_E_CLASSIFIER_TOO_LONG", 0x80630201),
     "clock-not-trusted": Rule("This machine's clock cannot be trusted"),
+    "draft-not-acceptable": Rule("The file is nothing that a root key signs"),
     "group-not-ready": Rule("The group's data has not arrived yet", "PEER_E_GROUP_NOT_READY", 0x80632091),
     "identity-deleted": Rule("The identity was deleted", "PEER_E_IDENTITY_DELETED", 0x806320A0),
     "identity-not-found": Rule("No such identity is known", "PEER_E_IDENTITY_NOT_FOUND", 0x80630501),
@@ -78,15 +79,20 @@ RULES: dict[str, Rule] = {
         "The key is not the one known for this identity", "PEER_E_INVALID_CREDENTIAL_INFO", 0x80632081
     ),
     "needs-revocation": Rule("Lowering or shortening a credential needs a revocation"),
+    "no-effect": Rule("It would change nothing"),
     "no-key-access": Rule("The private key cannot be used", "PEER_E_NO_KEY_ACCESS", 0x80630203),
     "not-authorized": Rule("This credential does not give the right", "PEER_E_NOT_AUTHORIZED", 0x80632020),
+    "passphrase-needed": Rule("The private key is under a passphrase"),
     "quota-exceeded": Rule("The quota of this identity is used up"),
     "record-deleted": Rule("The record was deleted", "PEER_E_RECORD_NOT_FOUND", 0x80630301),
     "record-not-found": Rule("No such record is known", "PEER_E_RECORD_NOT_FOUND", 0x80630301),
     "record-too-large": Rule("The record is too large", "PEER_E_MAX_RECORD_SIZE_EXCEEDED", 0x80630304),
+    "root-changed": Rule("The group's root has been replaced"),
+    "signature-missing": Rule("A signature is missing"),
     "unsupported-version": Rule("The version is not supported", "PEER_E_UNSUPPORTED_VERSION", 0x80632090),
     "version-conflict": Rule("The record has a newer version"),
     "wrong-group": Rule("It belongs to another group", "PEER_E_INVALID_DATABASE", 0x80630016),
+    "wrong-passphrase": Rule("The passphrase is not the right one"),
 }
 
 

@@ -37,6 +37,8 @@ KEEP_IDS_MAX = 1024
 DESPITE_IDS_MAX = 16
 ADOPTS_IDS_MAX = 16
 ROOT_KEYS_MAX = 16  # of one operating or recovery set: arbitrary, more than people share out
+KEPT_PROOF_STEPS_MAX = 32  # of the proof that a rotation keeps a grant: a tree of 2**32 acts
+RIVALS_TOLD_MAX = 16  # rival rotations that one node tells of: arbitrary, one is alarming enough
 EXT_BYTES_MAX = 4096
 PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
 PROPERTIES_BYTES_MAX = 32 * 1024  # of their body, so that it fits an act with all that surrounds it
@@ -58,6 +60,7 @@ URGENT_ACTS_MAX = 4096  # acts that held revocations name, and that are not here
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 BUNDLE_ACTS_MAX = 64  # a chain of 25, and as many rotations of the root as fit beside it
 DOCUMENT_BYTES_MAX = 128 * 1024
+ROOT_FILE_BYTES_MAX = 64 * 1024  # what is carried to a root key and back: an act, and what surrounds it
 INVITATION_ADDRESSES_MAX = 16
 ADDRESS_CHARACTERS_MAX = 255
 
@@ -138,6 +141,15 @@ CRANK_EVENTS_MAX = 64
 INBOX_EVENTS_MAX = 1024
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024  # promise P12: beyond it a link is closed
 OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
+
+# --- checking signatures ------------------------------------------------------------------------------------
+CHECKING_PROCESSES_MAX = 4  # of 24 MiB each: what one loop can make use of
+CHECKING_BATCH_MIN = 16  # signatures; fewer are checked on a thread
+CHECKING_WORTH_MIN = 1024  # signatures in such batches before a process is started: it takes as long
+CHECKING_BATCHES_WAITING_MAX = 8  # for a process; who has one more waits
+CHECKING_ANSWER_S_MAX = 10  # a process that takes longer over a batch is given up
+CHECKING_IDLE_S_MAX = 10  # then a process is let go
+CHECKING_RETRY_S = 600  # after one has failed
 
 # --- the store (design section 9) ---------------------------------------------------------------------------
 SETTING_KEY_CHARACTERS_MAX = 64

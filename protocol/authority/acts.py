@@ -103,7 +103,7 @@ class Act:
         """What must hold cryptographically: one signature of the author, or one of each listed signer at
         level 0.
         """
-        message = framed(_SIGN_TAG, self.content)
+        message = act_message(self.content)
         return tuple(
             SignatureCheck(key, signature, message)
             for key, signature in zip(self.keys, self.signatures, strict=True)
@@ -117,7 +117,7 @@ def sign_act(place: Place, kind: int, body: Body, signers: Sequence[PrivateKey])
     keys = sorted(signers, key=lambda key: key.public.pid)
     fields = msgspec.to_builtins(body, builtin_types=(bytes,))
     content = content_of(place, kind, fields, [key.public.pid for key in keys])
-    message = framed(_SIGN_TAG, content)
+    message = act_message(content)
     signatures = b"".join(key.public.raw + key.sign(message) for key in keys)
     return decode_untrusted_act(encode([content, signatures]))
 
@@ -144,6 +144,11 @@ def content_of(place: Place, kind: int, body: dict[str, Any], signers: Sequence[
     if place.level == LEVEL_ROOT:
         fields["signers"] = b"".join(signers)
     return encode(fields)
+
+
+def act_message(content: bytes) -> bytes:
+    """What the signatures of an act with this content cover."""
+    return framed(_SIGN_TAG, content)
 
 
 def act_id_of(content: bytes) -> bytes:

@@ -18,7 +18,7 @@ from protocol.authority.acts import Act, Place, content_of, sign_act
 from protocol.authority.bodies import Kind, RotateRootBody
 from protocol.codec import encode
 from protocol.credentials.keys import PrivateKey, PublicKey, public_key_untrusted
-from protocol.credentials.names import check_classifier
+from protocol.credentials.names import check_classifier, name_of_group
 from protocol.errors import RuleError, malformed
 from protocol.ids import split_ids, tagged_hash
 from protocol.limits import BACKDATING_S, END_OF_TIME_S, LEVEL_ROOT
@@ -31,8 +31,9 @@ _CHAIN_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """One root version as evaluation needs it. `operating` holds pids, `rotation` the id of the act that
-    installed it.
+    """One root version as evaluation needs it. `operating` holds pids and `keys` the keys that go with them,
+    `rotation` is the id of the act that installed it. `certificates` are its root certificates by pid, those
+    that the rotation holds: genesis has none, its certificate is an element of its own.
     """
 
     gid: bytes
@@ -44,11 +45,24 @@ class Root:
     operating: tuple[bytes, ...]
     threshold: int
     commitment: bytes
+    keys: tuple[PublicKey, ...] = ()
+    certificates: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def window(self) -> Window:
-        """The life of the root certificate: from a little before genesis, without end."""
+        """The life of every root certificate: from a little before genesis, without end."""
         return grc_window(self.created)
+
+    @property
+    def name(self) -> str:
+        """The group's full name."""
+        return str(name_of_group(self.gid, self.classifier))
+
+    def certifies(self, pid: bytes) -> bool:
+        """Whether chains of certificates can begin with this operating key."""
+        if self.version == 1:
+            return pid == self.grc.pid
+        return any(one == pid for one, _ in self.certificates)
 
 
 def grc_window(created: int) -> Window:
@@ -128,6 +142,7 @@ def read_untrusted_genesis(act: Act) -> Root:
         operating=operating_pids(body),
         threshold=body.threshold,
         commitment=body.next,
+        keys=operating_keys(body),
     )
     reason = next((r for rule in GENESIS_RULES if (r := rule(act, body, root)) is not None), None)
     if reason is not None:
@@ -184,12 +199,17 @@ GENESIS_RULES: tuple[Callable[[Act, RotateRootBody, Root], str | None], ...] = (
 
 
 def operating_pids(body: RotateRootBody) -> tuple[bytes, ...]:
-    """The pids of a version's operating keys. Raises: RemoteProtocolError for a list that is empty, repeats a
-    key or is too short for its threshold.
+    """The pids of a version's operating keys. Raises: RemoteProtocolError, as `operating_keys`."""
+    return tuple(key.pid for key in operating_keys(body))
+
+
+def operating_keys(body: RotateRootBody) -> tuple[PublicKey, ...]:
+    """A version's operating keys. Raises: RemoteProtocolError for a list that is empty, repeats a key or is
+    too short for its threshold.
     """
     raws = split_ids(body.operating)
     if not raws or any(a >= b for a, b in pairwise(raws)):
         raise malformed("an operating set lists its keys once each, in ascending order")
     if body.threshold > len(raws):
         raise malformed("a threshold larger than its set")
-    return tuple(public_key_untrusted(raw).pid for raw in raws)
+    return tuple(public_key_untrusted(raw) for raw in raws)

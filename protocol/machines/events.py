@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
 from protocol.authority.issuing import IssueRequest
+from protocol.authority.root_acts import RotateWish
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.wire.messages import Message
 
@@ -165,6 +166,28 @@ class Annul:
 
 
 @dataclass(frozen=True, slots=True)
+class RotateRoot:
+    """A user wants another root, all keys that it takes being here: `signers` are recovery keys, and operating
+    keys that agree to it. Answered by `Rotated`. What it would take down is told before by
+    `authority.what_if` for a draft of the same wish (`prepare(…).act`), apart from the machine.
+    """
+
+    wish: RotateWish
+    signers: tuple[PrivateKey, ...] = field(repr=False)
+    trust_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRootActs:
+    """A user brings a signed draft: `elements()` of a complete one, whose signatures have been verified.
+    Answered by `RootActsImported`. Refused when it would have no effect here, "root-changed" when the root
+    that it was prepared under has been replaced; what is here already is no mistake.
+    """
+
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AddRecord:
     """A user wants a new record. `expires` is seconds UTC, None for a durable one; `auto_refresh` lets this
     daemon renew an expiring one as long as it lives.
@@ -226,6 +249,8 @@ Input = (
     | Revoke
     | Resign
     | Annul
+    | RotateRoot
+    | ImportRootActs
     | AddRecord
     | UpdateRecord
     | DeleteRecord
@@ -325,3 +350,26 @@ class Removed:
 
     act_id: bytes
     changed: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A root version that is durable here: its number, the id of the act, and the grants (ids) that stopped
+    counting.
+    """
+
+    version: int
+    rotation: bytes
+    fallen: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RootActsImported:
+    """Root acts that are durable here: their ids, whether any of them was new, and the grants (ids) whose
+    standing they have changed. `rotated` is the number of the version that one of them installed.
+    """
+
+    act_ids: tuple[bytes, ...]
+    fresh: bool
+    changed: tuple[bytes, ...]
+    rotated: int | None = None

@@ -78,3 +78,12 @@ def note_changes(changes: Iterable[Change], view: View, now: Moment, store: ActS
         for change in changes
         if not is_reserved(change.header.type)
     ]
+
+
+def note_root(view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """Another root, and rivals of it, each told once.
+
+    "root-rotated" says `version` and `rotation` (the id of the act). "root-rival" says `version` (the one that
+    both would install), `rotation` (the rival's id) and `counts` (the id of the one that is followed).
+    """
+    raise NotImplementedError
