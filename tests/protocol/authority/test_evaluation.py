@@ -158,6 +158,18 @@ def test_removals_that_come_together_hit_what_each_of_them_hits(until):
     assert not view.is_effective(cat.id)
 
 
+def test_head_of_a_resignation_that_arrives_later_brings_back_what_is_before_it():
+    story = Story()
+    story.grant("root", "ann", 1)
+    first, head = story.grant("ann", "ben", 5, chain=1), story.grant("ann", "cat", chain=1)
+    story.resign("ann", keep=[head], chain=2)
+    view = story.without(head)
+    assert not view.is_effective(first.id)
+    view.add(head, story.admitted(head))
+    assert view.is_effective(first.id)
+    assert view.is_live(head.id)
+
+
 # --- annulment ----------------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,8 @@ SAME: dict[str, str] = {
     "Evaluation._tell: never fresh and (not node.named)": _SHORTCUT,
     "Protected.grow: without act.prev.id not in nodes": _SHORTCUT,
     "Protected.grow: without act.cred.id not in nodes": _SHORTCUT,
+    "Protected.grow: act.admitted.place.hlc > self.latest_hlc turned": "notes the same time once more",
+    "View.data_hits: never not adopters and (not node.standing)": _SHORTCUT,
     "View.data_hits: without node.grant is None": "what is no grant has no standing",
 }
 
@@ -98,8 +100,11 @@ def told_by_hand() -> None:
         test_evaluation.test_removals_that_come_together_hit_what_each_of_them_hits(until)
     test_evaluation.test_of_a_grant_and_its_adopter_with_as_many_hits_the_grant_itself_decides()
     test_evaluation.test_adopted_grants_lie_inside_the_window_that_adopts()
+    test_evaluation.test_head_of_a_resignation_that_arrives_later_brings_back_what_is_before_it()
     test_rotation.test_less_than_the_threshold_is_no_cosigning()
     test_rotation.test_of_two_the_cosigned_one_counts()
+    test_protected.test_clocks_are_judged_by_acts_that_count_and_had_to_wait_for_their_time()
+    test_protected.test_whoever_resigns_on_a_day_to_come_stops_nobody_s_clock()
     test_protected.test_head_protected_when_it_arrives_and_no_longer_when_the_cut_is_void()
     for test in (
         test_cuts.test_despite_names_removals_of_the_subject_only,
