@@ -74,6 +74,7 @@ RULE_STATUS: dict[str, int] = {
     "circular-chain": 422,
     "classifier-too-long": 422,
     "clock-not-trusted": 503,
+    "draft-not-acceptable": 422,
     "group-not-ready": 503,
     "identity-deleted": 410,
     "identity-not-found": 404,
@@ -94,15 +95,20 @@ RULE_STATUS: dict[str, int] = {
     "invitation-not-trusted": 422,
     "key-mismatch": 422,
     "needs-revocation": 422,
+    "no-effect": 409,
     "no-key-access": 403,
     "not-authorized": 403,
+    "passphrase-needed": 403,
     "quota-exceeded": 422,
     "record-deleted": 410,
     "record-not-found": 404,
     "record-too-large": 413,
+    "root-changed": 409,
+    "signature-missing": 422,
     "unsupported-version": 422,
     "version-conflict": 409,
     "wrong-group": 422,
+    "wrong-passphrase": 403,
 }
 
 

@@ -33,26 +33,40 @@ def draw_seed() -> bytes:
 
 def write_key(path: Path, key: PrivateKey) -> None:
     """Put a private key into a file; durable on return. Raises: StoreError."""
-    replace_durably(path, key.crypto.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    replace_durably(path, pem_of(key))
 
 
 def read_key(path: Path, expected: PublicKey) -> PrivateKey:
     """The private key in a file, if it is that of `expected`. Raises: RuleError("no-key-access")."""
+    key = key_in(read_key_file(path), path)
+    if key.public != expected:
+        raise _refused(f"the key in {path} is not the one that belongs there")
+    return key
+
+
+def pem_of(key: PrivateKey) -> bytes:
+    """The contents of a key file that whoever reads it can use."""
+    return key.crypto.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def read_key_file(path: Path) -> bytes:
+    """The contents of a key file that nobody else could read. Raises: RuleError("no-key-access")."""
     try:
-        pem = read_private(path, bytes_max=KEY_FILE_BYTES_MAX)
+        return read_private(path, bytes_max=KEY_FILE_BYTES_MAX)
     except PeerdError as error:
         hint = error.hint or "put the key file back from a backup, with mode 600"
         raise RuleError("no-key-access", error.detail, hint=hint) from None
+
+
+def key_in(pem: bytes, path: Path) -> PrivateKey:
+    """The private key in the contents of a file. Raises: RuleError("no-key-access")."""
     try:
         loaded = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _refused(f"the file {path} holds no private key that can be read") from None
     if not isinstance(loaded, Ed25519PrivateKey):
         raise _refused(f"the key in {path} is not an Ed25519 key")
-    key = PrivateKey.from_seed(loaded.private_bytes_raw())
-    if key.public != expected:
-        raise _refused(f"the key in {path} is not the one that belongs there")
-    return key
+    return PrivateKey.from_seed(loaded.private_bytes_raw())
 
 
 def _refused(detail: str) -> RuleError:

@@ -46,7 +46,7 @@ class CredentialCases:
             self._registry.identities.reread_key(opened.entry.identity)
         view, documents = opened.machine.members.view, await self._documents(wishes)
         requests = await opened.node.runner.ask(lambda _: _requests(wishes, documents, view))
-        root = self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
+        root = await self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
         issued = cast("tuple[Issued, ...]", await opened.node.runner.submit(Issue(requests, root)))
         return await opened.node.runner.ask(lambda _: [self._issued(opened, one) for one in issued])
 

@@ -227,7 +227,8 @@ class GroupCases:
             raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
         check_friendly_name(changes.get("friendly", ""))
         check_comment(changes.get("comment", ""))
-        await opened.node.runner.submit(SetProperties(changes, self._registry.root_key(opened)))
+        root = await self._registry.root_key(opened)
+        await opened.node.runner.submit(SetProperties(changes, root))
         return await self.properties(group)
 
 

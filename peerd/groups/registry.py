@@ -26,11 +26,11 @@ from peerd.groups import invitations
 from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
 from peerd.groups.open_group import OpenGroup, assemble, found_store, joined_store, open_group, remove_store
-from peerd.groups.root_renewal import renew_by_root
+from peerd.groups.root_renewal import RootRenewal
 from peerd.identities import Identities
 from peerd.lookup import find_name
 from peerd.paths import Home
-from peerd.root_keys import RootKeys
+from peerd.root_keys import RootKeys, no_root_key
 from peerd.store.daemon_store import CatalogueEntry, DaemonStore, GroupState
 from protocol.authority.bundle import Bundle
 from protocol.authority.founding import Founding
@@ -70,7 +70,10 @@ class Registry:
         self.identities = identities
         self._home = home
         self._catalogue = catalogue
-        self._root_keys = root_keys
+        self.root_keys = root_keys
+        self.root_renewal = RootRenewal(
+            self.open_groups, root_keys.any_held, self.root_key, environment.clock
+        )
         self._ring = ring
         self._open: dict[bytes, OpenGroup] = {}
         self._joining: dict[bytes, Joining] = {}
@@ -101,7 +104,7 @@ class Registry:
             for group in self._open.values():
                 self._launch(group)
             task_status.started()
-            await renew_by_root(self.open_groups, self.root_key, self.environment.clock)
+            await self.root_renewal.run()
 
     async def stop(self) -> None:
         """Say goodbye to all neighbors of all groups."""
@@ -195,16 +198,21 @@ class Registry:
             )
         return group
 
-    def root_key(self, group: OpenGroup) -> PrivateKey:
-        """The group's root key, if this home holds it. Raises: RuleError(no-key-access)."""
+    async def root_key(self, group: OpenGroup, passphrase: str | None = None) -> PrivateKey:
+        """The key that signs alone as the group's root, if this home holds it. Raises: RuleError:
+        `no-key-access`, `passphrase-needed`, `wrong-passphrase`.
+        """
         root = group.machine.members.view.root
-        if root is None or not self._root_keys.held(root.gid):
+        if root is None:
+            raise no_root_key()
+        if root.threshold > 1:
             raise RuleError(
                 "no-key-access",
-                "the root key of this group is not in this home",
-                hint="do it on the machine that holds it, as a rule the one where the group was created",
+                f"the root of this group needs {root.threshold} signatures, so no key signs alone for it",
+                hint=f"peerd root prepare {quote(group.entry.group_name)} --help",
             )
-        return self._root_keys.load(root.gid, root.grc)
+        load = partial(self.root_keys.load, root.gid, root.operating, passphrase)
+        return load() if passphrase is None else await self.environment.offload(load)
 
     # --- changing -------------------------------------------------------------------------------------------
 
@@ -216,11 +224,11 @@ class Registry:
         async with self._changing:
             own = self.identities.private_key(entry.identity)
             make = partial(found_store, self._path(entry.gid), founding, draw=self.environment.draw)
-            self._root_keys.save(entry.gid, grc)
+            self.root_keys.save(entry.gid, grc)
             try:
                 await self._make(entry, make)
             except (StoreFull, trio.Cancelled):
-                self._root_keys.remove(entry.gid)
+                self.root_keys.remove(entry.gid)
                 raise
             return await self._enter(entry, own)
 
@@ -354,7 +362,7 @@ class Registry:
                 await group.close()
             self._catalogue.remove_group(entry.authority)
             if entry.gid is not None:
-                self._root_keys.remove(entry.gid)
+                self.root_keys.remove(entry.gid)
                 remove_store(self._path(entry.gid))
             return entry
 

@@ -1,13 +1,18 @@
 """Renewal by the root: whom no administrator can renew, the daemon that holds the group's root key renews.
 
 These are above all the administrators of the first level. The group's own policy says when (see
-`protocol.machines.upkeep`); the root key is read for each use, and where it is not, nothing happens.
+`protocol.machines.upkeep`). Whom a root that has been replaced since admitted itself is renewed at once: the
+new root vouches for them then, and their chains begin with its certificate.
+
+The root key is read for each use; where none is, nobody is looked for. Where one is that cannot be used,
+locked for example, `waiting` says who waits for it, long before anybody's credential ends.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -18,14 +23,22 @@ from peerd.errors import PeerdError
 from peerd.groups.open_group import OpenGroup
 from protocol.authority.act_set import ActSet
 from protocol.authority.grants import Grant
-from protocol.authority.issuing import CredentialInfo, IssueRequest
+from protocol.authority.issuing import IssueRequest
+from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import may_issue
 from protocol.errors import RuleError
-from protocol.limits import RENEWALS_AT_ONCE_MAX
+from protocol.limits import END_OF_TIME_S, LEVEL_ROOT, RENEWALS_AT_ONCE_MAX
 from protocol.machines.events import Issue
 from protocol.machines.group import GroupMachine
-from protocol.machines.upkeep import RenewalPolicy, administrators, policy_in, renewal_due
+from protocol.machines.upkeep import (
+    RenewalPolicy,
+    administrators,
+    is_seen,
+    policy_in,
+    renewal_due,
+    renewal_of,
+)
 
 LOOK_S_MIN: Final = 1.0
 LOOK_S_MAX: Final = 60.0  # who has been admitted meanwhile is found after that
@@ -33,33 +46,95 @@ LOOK_S_MAX: Final = 60.0  # who has been admitted meanwhile is found after that
 log = logging.getLogger(__name__)
 
 
-async def renew_by_root(
-    groups: Callable[[], list[OpenGroup]], root_key: Callable[[OpenGroup], PrivateKey], clock: Clock
-) -> None:
-    """Renew in all groups whose root key is here, until cancelled. `root_key` raises RuleError elsewhere."""
-    while True:
-        next_s: list[float] = []
-        for group in groups():
-            try:
-                next_s.append(await _keep_up(group, root_key, clock))
-            except (RuleError, PeerdError) as error:
-                log.info("not renewed", extra={"group": group.entry.group_name, "detail": str(error)})
-        await trio.sleep(max(LOOK_S_MIN, min([LOOK_S_MAX, *next_s])))
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who (peer names) waits for the root, and why it does not renew them."""
+
+    names: tuple[str, ...]
+    error: RuleError
 
 
-async def _keep_up(group: OpenGroup, root_key: Callable[[OpenGroup], PrivateKey], clock: Clock) -> float:
-    """Renew what is due in one group; how many seconds there are until the next is. Raises: RuleError,
-    PeerdError.
-    """
+class RootRenewal:
+    """What the root renews in all groups of this node."""
 
-    def look(now_s: int, _: ActSet) -> tuple[list[IssueRequest], int | None]:
-        return due_by_root(group.machine, now_s)
+    def __init__(
+        self,
+        groups: Callable[[], list[OpenGroup]],
+        is_here: Callable[[bytes], bool],
+        root_key: Callable[[OpenGroup], Awaitable[PrivateKey]],
+        clock: Clock,
+    ) -> None:
+        """`is_here` tells by a group id whether any root key is; `root_key` raises RuleError when none can be
+        used.
+        """
+        self._groups = groups
+        self._is_here = is_here
+        self._root_key = root_key
+        self._clock = clock
+        self._wake = trio.Event()
+        self._waiting: dict[bytes, Waiting] = {}
+        self._told: dict[tuple[bytes, str], str] = {}
 
-    now_s = clock.moment().utc_s
-    requests, next_s = await group.node.runner.ask(partial(look, now_s))
-    if requests:
-        await group.node.runner.submit(Issue(tuple(requests), root_key(group)))
-    return LOOK_S_MAX if next_s is None else float(next_s - now_s)
+    def waiting(self, gid: bytes) -> Waiting | None:
+        """Who waits for a root key that is here and cannot be used."""
+        return self._waiting.get(gid)
+
+    def look(self) -> None:
+        """Look now: a key has come or gone."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            self._wake = trio.Event()
+            next_s = LOOK_S_MAX
+            for group in self._groups():
+                try:
+                    next_s = min(next_s, await self._keep_up(group))
+                except PeerdError as error:  # it is being closed, or its disk is full
+                    log.info("not renewed", extra={"group": group.entry.group_name, "detail": error.detail})
+            with trio.move_on_after(max(LOOK_S_MIN, next_s)):
+                await self._wake.wait()
+
+    async def _keep_up(self, group: OpenGroup) -> float:
+        """Renew what is due in one group; in how many seconds to look again. Raises: PeerdError."""
+        gid = group.machine.members.view.gid
+        if not self._is_here(gid):
+            self._waiting.pop(gid, None)
+            return LOOK_S_MAX
+
+        def look(now_s: int, _: ActSet) -> tuple[list[IssueRequest], int | None]:
+            return due_by_root(group.machine, now_s)
+
+        now_s = self._clock.moment().utc_s
+        requests, next_s = await group.node.runner.ask(partial(look, now_s))
+        if not requests:
+            self._waiting.pop(gid, None)
+            return LOOK_S_MAX if next_s is None else float(next_s - now_s)
+        try:
+            key = await self._root_key(group)
+        except RuleError as error:
+            self._waiting[gid] = Waiting(tuple(str(request.subject) for request in requests), error)
+            return LOOK_S_MAX
+        self._waiting.pop(gid, None)
+        renewed = [await self._renew(group, request, key) for request in requests]
+        return LOOK_S_MIN if any(renewed) else LOOK_S_MAX
+
+    async def _renew(self, group: OpenGroup, request: IssueRequest, key: PrivateKey) -> bool:
+        """Issue to one; who is refused holds up nobody else, and is told of once. Raises: PeerdError."""
+        gid, subject = group.machine.members.view.gid, str(request.subject)
+        try:
+            await group.node.runner.submit(Issue((request,), key))
+        except RuleError as error:
+            if self._told.get((gid, subject)) != error.code:
+                log.warning(
+                    "not renewed by the root",
+                    extra={"group": group.entry.group_name, "peer": subject, "reason": error.code},
+                )
+            self._told[gid, subject] = error.code
+            return False
+        self._told.pop((gid, subject), None)
+        return True
 
 
 def due_by_root(machine: GroupMachine, now_s: int) -> tuple[list[IssueRequest], int | None]:
@@ -68,31 +143,38 @@ def due_by_root(machine: GroupMachine, now_s: int) -> tuple[list[IssueRequest], 
     policy = policy_in(view.properties.renewal)
     if view.root is None or not policy.auto:
         return [], None
-    admins = administrators(view, now_s)
+    currents = {pid: view.current(pid, now_s) for pid in view.subjects()}
+    admins = administrators(currents.values())
     requests: list[IssueRequest] = []
     next_s: int | None = None
-    for pid in view.subjects():
-        current = view.current(pid, now_s)
-        if current is None or not _is_left_to_root(current, admins):
+    for current in currents.values():
+        if current is None or not current.stored:
             continue
-        due_s = renewal_due(current, policy, 0)
-        if due_s > now_s:
+        due_s = renewal_due(current, policy, 0) if _is_left_to_root(current, admins) else END_OF_TIME_S
+        anew = is_by_former_root(view, current)
+        if due_s > now_s and not anew:
             next_s = due_s if next_s is None else min(next_s, due_s)
-        elif len(requests) < RENEWALS_AT_ONCE_MAX and _is_seen(machine, current, policy, now_s):
-            info = CredentialInfo(valid_s=policy.valid_s) if policy.valid_s else None
-            requests.append(IssueRequest(current.peer_name, None, info, store=True, as_root=True))
+        elif len(requests) < RENEWALS_AT_ONCE_MAX and _is_about(machine, current, now_s):
+            # Nothing is to end sooner than before, whatever the policy says of renewals that are due.
+            requests.append(renewal_of(current, RenewalPolicy() if due_s > now_s else policy, as_root=True))
     return requests, next_s
 
 
+def is_by_former_root(view: View, current: Grant) -> bool:
+    """Whether the root itself signed a credential, and has been replaced since."""
+    root = view.root
+    return root is not None and current.author_level == LEVEL_ROOT and current.cred != root.rotation
+
+
 def _is_left_to_root(current: Grant, admins: list[Grant]) -> bool:
-    """Whether a credential ends, is published in the group, and no administrator may renew it."""
+    """Whether a credential ends and no administrator may renew it."""
     able = (admin for admin in admins if admin.pid != current.pid and may_issue(admin.level, current.level))
-    return current.stored and not current.window.unlimited and next(able, None) is None
+    return not current.window.unlimited and next(able, None) is None
 
 
-def _is_seen(machine: GroupMachine, current: Grant, policy: RenewalPolicy, now_s: int) -> bool:
-    """Whether its holder has been about of late; who has just been admitted counts as seen."""
+def _is_about(machine: GroupMachine, current: Grant, now_s: int) -> bool:
+    """Whether its holder is this node, is linked with it, or has been seen of late."""
     if current.pid == machine.own.public.pid or any(link.key.pid == current.pid for link in machine.links):
         return True
-    admitted_s = current.window.start if current.renews is None else 0
-    return max(machine.directory.seen_s(current.pid) or 0, admitted_s) > now_s - policy.unseen_s
+    policy = policy_in(machine.members.view.properties.renewal)
+    return is_seen(current, policy, machine.directory.seen_s(current.pid), now_s)

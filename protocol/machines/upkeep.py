@@ -17,7 +17,7 @@ Source: design section 5; authority-rules.md, "`until`" and "`renews`".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,16 +118,16 @@ class Upkeep:
     def _look(
         self, view: View, grant: Grant, policy: RenewalPolicy, seen: Seen, now_s: int
     ) -> tuple[list[IssueRequest], list[Closing]]:
-        row = administrators(view, now_s)
+        currents = {pid: view.current(pid, now_s) for pid in view.subjects()}
+        row = administrators(currents.values())
         renewals: list[IssueRequest] = []
         closings: list[Closing] = []
-        for pid in view.subjects():
-            current = view.current(pid, now_s)
+        for pid, current in currents.items():
             if current is not None and self._looks_after(grant, current):
                 place = _place_in(row, self._own, current)
                 turn_s = max(renewal_due(current, policy, place), self._retry_s.get(pid, 0))
-                if turn_s <= now_s and self._is_seen(current, policy, seen, now_s):
-                    renewals.append(_renewal(current, policy))
+                if turn_s <= now_s and is_seen(current, policy, seen(pid), now_s):
+                    renewals.append(renewal_of(current, policy))
                     turn_s = self._put_off(current, now_s)
                 if turn_s > now_s:
                     self._note_due(turn_s)
@@ -146,12 +146,6 @@ class Upkeep:
             and not current.window.unlimited
             and may_issue(grant.level, current.level)
         )
-
-    def _is_seen(self, current: Grant, policy: RenewalPolicy, seen: Seen, now_s: int) -> bool:
-        """Whether its holder has been about of late; who has just been admitted counts as seen."""
-        at_s = seen(current.pid)
-        admitted_s = current.window.start if current.renews is None else 0
-        return max(at_s or 0, admitted_s) > now_s - policy.unseen_s
 
     def _put_off(self, current: Grant, now_s: int) -> int:
         """Not again at once, whatever comes of it."""
@@ -185,11 +179,20 @@ class Upkeep:
             self._due_s = at_s if self._due_s is None else min(self._due_s, at_s)
 
 
-def administrators(view: View, now_s: int) -> list[Grant]:
-    """The current grants of all administrators, the most senior first; the same on every node."""
-    current = [view.current(pid, now_s) for pid in view.subjects()]
-    admins = [grant for grant in current if grant is not None and ADMIN in grant.roles]
+def administrators(currents: Iterable[Grant | None]) -> list[Grant]:
+    """Of the current grants of all, those of administrators, the most senior first; the same on every
+    node.
+    """
+    admins = [grant for grant in currents if grant is not None and ADMIN in grant.roles]
     return sorted(admins, key=lambda grant: (grant.level, grant.pid))
+
+
+def is_seen(current: Grant, policy: RenewalPolicy, seen_s: int | None, now_s: int) -> bool:
+    """Whether its holder, last seen at `seen_s`, has been about of late; who has just been admitted counts as
+    seen.
+    """
+    admitted_s = current.window.start if current.renews is None else 0
+    return max(seen_s or 0, admitted_s) > now_s - policy.unseen_s
 
 
 def renewal_due(current: Grant, policy: RenewalPolicy, place: int) -> int:
@@ -214,6 +217,7 @@ def _place_in(row: list[Grant], own: bytes, current: Grant) -> int:
     return able.index(own) if own in able else len(able)
 
 
-def _renewal(current: Grant, policy: RenewalPolicy) -> IssueRequest:
+def renewal_of(current: Grant, policy: RenewalPolicy, *, as_root: bool = False) -> IssueRequest:
+    """How a credential is issued anew."""
     info = CredentialInfo(valid_s=policy.valid_s) if policy.valid_s else None
-    return IssueRequest(current.peer_name, None, info, store=True)
+    return IssueRequest(current.peer_name, None, info, store=True, as_root=as_root)

@@ -36,7 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "peerd.paths",
         "peerd.printable",
     ),
-    "identities": ("peerd.identities", "peerd.key_files", "peerd.root_keys"),
+    "identities": ("peerd.identities", "peerd.key_files", "peerd.root_keys", "peerd.sealed_keys"),
     "store": ("peerd.store",),
     "transport": ("peerd.transport",),
     "gossip": ("peerd.gossip",),
