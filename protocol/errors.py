@@ -35,6 +35,7 @@ class Rule:
 # codes]
 # (windows-grouping.md 1.12), where the original system had one.
 RULES: dict[str, Rule] = {
+    "act-rate-exceeded": Rule("This key has signed too much in too short a time"),
     "already-exists": Rule("It exists already", "PEER_E_ALREADY_EXISTS", 0x800700B7),
     "chain-too-long": Rule(
         "The chain of administrators has no room left", "PEER_E_CHAIN_TOO_LONG", 0x80630703

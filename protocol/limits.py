@@ -56,6 +56,15 @@ VOID_ACTS_MAX = 20_000  # a burst of acts (design section 5)
 VOID_ACTS_S_MAX = 30 * 86_400
 URGENT_ACTS_MAX = 4096  # acts that held revocations name, and that are not here yet
 
+# --- rates of acts (design section 5) -----------------------------------------------------------------------
+ACTS_BURST = 20_000  # of one key, without those that remove; then …
+ACTS_A_DAY = 5_000
+ACTS_REMOVING_FACTOR = 2  # as many again, and as often, with those that remove
+ACTS_OF_MEMBER_FACTOR = 20  # one of a plain member counts so often: it has nothing to sign but that it leaves
+ACT_COUNTED_BYTES = 1024  # for which an act counts once
+ACTS_DELAYED_MAX = 65_536  # known by id, so that they are not fetched again: about 15 MB
+ACT_RATES_TOLD_MAX = 64  # keys of which it is remembered that an alarm was raised
+
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 BUNDLE_ACTS_MAX = 64  # a chain of 25, and as many rotations of the root as fit beside it

@@ -13,7 +13,7 @@ key), so that one identity on two machines never forks. A chain is begun by the 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, Place
@@ -21,12 +21,15 @@ from protocol.authority.issuing import Issuer
 from protocol.authority.view import View
 from protocol.ids import CHAIN_BYTES
 from protocol.limits import HLC_AHEAD_MS_MAX
+from protocol.machines.act_rates import ActRates
 from protocol.peer_time import Moment, hlc_ms, next_hlc
 
 
 @dataclass(slots=True)
 class Pen:
-    """Writes the next acts of one chain, one after the other. `hlc` is the last one given out."""
+    """Writes the next acts of one chain, one after the other. `hlc` is the last one given out, `signed` are
+    the acts written so far.
+    """
 
     gid: bytes
     author: bytes
@@ -34,6 +37,7 @@ class Pen:
     seq: int
     prev: bytes | None
     hlc: int
+    signed: list[Act] = field(default_factory=list)
 
     def next_hlc(self, now: Moment) -> int:
         """The time of the next act."""
@@ -47,14 +51,24 @@ class Pen:
     def note(self, act: Act) -> None:
         """Go on from an act just signed."""
         self.seq, self.prev = self.seq + 1, act.id
+        self.signed.append(act)
 
 
 class Pens:
     """The pens of one command, by author. Nothing is kept before `keep`."""
 
-    def __init__(self, view: View, rng: random.Random, now: Moment, store: ActSet) -> None:
-        """`rng` draws new chains."""
+    def __init__(
+        self,
+        view: View,
+        rng: random.Random,
+        now: Moment,
+        store: ActSet,
+        *,
+        rates: ActRates | None = None,
+    ) -> None:
+        """`rng` draws new chains; `rates` are those of all that is in the view, where not the root signs."""
         self._view = view
+        self._rates = rates
         self._rng = rng
         self._now = now
         self._store = store
@@ -80,7 +94,9 @@ class Pens:
         return Pen(view.gid, author, self._rng.randbytes(CHAIN_BYTES), 1, None, 0)
 
     def keep(self) -> None:
-        """Remember the last act of each chain."""
+        """Remember the last act of each chain. Raises: RuleError if others would delay what was written."""
+        if self._rates is not None:
+            self._rates.check_own((act for pen in self._pens.values() for act in pen.signed), self._now)
         for author, pen in self._pens.items():
             self._store.set_setting(_setting(author), pen.prev)
 

@@ -50,8 +50,8 @@ class Commands:
     def __init__(self, own: PrivateKey, sets: Sets, rng: random.Random) -> None:
         """`rng` draws chains and ids."""
         self._sets = sets
-        self._issuing = Issuing(own, rng)
-        self._removing = Removing(own, rng)
+        self._issuing = Issuing(own, rng, sets.members.rates)
+        self._removing = Removing(own, rng, sets.members.rates)
 
     def handle(self, command: Command, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """Do what is wanted. Raises: RuleError, with nothing changed."""

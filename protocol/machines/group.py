@@ -298,7 +298,7 @@ class GroupMachine:
     def _on_tick(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
         outputs += note_foreign(intake.fresh, self.members.view, now, store)
-        if intake.fresh:
+        if intake.fresh or intake.known:
             self.synchronize.on_quarantine_ended(now)
         self._sets.absorb(intake, None, now, store, outputs)
         silent = {link.id: link for link in self.links}

@@ -39,6 +39,7 @@ from protocol.limits import (
     ELEMENTS_PER_FRAME_MAX,
     PROPERTIES_BYTES_MAX,
 )
+from protocol.machines.act_rates import ActRates
 from protocol.machines.chains import Pen, Pens
 from protocol.machines.events import Issue, SetProperties
 from protocol.peer_time import Moment
@@ -67,16 +68,17 @@ class _Draft:
 class Issuing:
     """The signing half of one group's machine."""
 
-    def __init__(self, own: PrivateKey, rng: random.Random) -> None:
-        """`rng` draws new chains."""
+    def __init__(self, own: PrivateKey, rng: random.Random, rates: ActRates | None = None) -> None:
+        """`rng` draws new chains; `rates` say how much more may be signed."""
         self._own = own
         self._rng = rng
+        self._rates = rates
 
     def issue(self, command: Issue, view: View, now: Moment, store: ActSet) -> list[Signed]:
         """Sign one grant for each request. Raises: RuleError, with nothing changed."""
         check_ready(view)
         _check_subjects(command.requests)
-        pens = Pens(view, self._rng, now, store)
+        pens = Pens(view, self._rng, now, store, rates=self._rates)
         rooms: dict[bytes, int] = {}
         drafts = []
         for request in command.requests:

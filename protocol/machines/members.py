@@ -8,6 +8,8 @@ in quarantine, or refused:
 * *quarantine*: an act dated more than five minutes ahead of this node's clock. It waits, bounded, until its
   time comes. Revocations and resignations do not wait, nor does any act that they name or descend from: who
   could put off his own removal by dating something ahead?
+* *delayed*: an act whose author has signed too much in too short a time (act_rates.py). Its id is known, the
+  act itself comes again when a day has passed (delayed_acts.py).
 * *void*: admitted, and without any effect; kept aside and told to nobody (void_acts.py).
 * *refused*: no honest node would relay it, so the link that brought it closes.
 
@@ -18,6 +20,9 @@ The own credential is derived, never copied: the best of what AUTH holds for our
 bundle kept aside (received in a handshake or by invitation, before its acts arrived). When the grants of that
 bundle are in the set, its certificates enter it too: that is how a credential issued without the store flag
 becomes visible, when its subject first links (design section 5).
+
+That our key has been removed is known from AUTH, or from a proof kept aside, which a neighbor-to-be has given
+instead of a link. As long as nothing in AUTH speaks against the proof, we do not go by what the removal hits.
 """
 
 from __future__ import annotations
@@ -60,9 +65,12 @@ from protocol.peer_time import Moment, hlc_s
 _EVIDENCE = "own_bundle"
 _NEVER_QUARANTINED = (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY, Kind.RESIGN)
 
+from protocol.machines.act_rates import ActRates, day_begins_s, day_of, is_removing
+from protocol.machines.delayed_acts import Delay, DelayedActs, note_told
 
 @dataclass(slots=True)
 class _Held:
+from protocol.wire.messages import NOTHING_PROOF_BYTES_MAX
     element: Element
     missing: dict[bytes, None]
     source: int | None
@@ -72,7 +80,8 @@ class _Held:
 @dataclass(slots=True)
 class Intake:
     """What became of some elements: `fresh` are new in the set, parents first; `wanted` are ids to ask the
-    source for.
+    source for; `alarms` are keys (pids) that have signed too much. `known` says whether the ids that this
+    node tells of are others than before, though nothing may be fresh.
     """
 
     fresh: list[Element] = field(default_factory=list)
@@ -86,7 +95,11 @@ class Members:
     def __init__(self, gid: bytes, own: PublicKey) -> None:
         """Begin empty; `load` fills it from the store."""
         self.view = View(gid)
-        self.ids = OrderedIds()
+    alarms: list[bytes] = field(default_factory=list)
+    known: bool = False
+        self.ids = OrderedIds()  # of what is in the set, and of what is delayed
+        self.rates = ActRates()
+        self.delayed = DelayedActs()
         self._own = own
         self._evidence: Bundle | None = None
         self._held: dict[bytes, _Held] = {}
@@ -121,7 +134,10 @@ class Members:
         """The ids of an act and of its certificate if that is here, each with the act's second."""
         admitted = self.view.admitted(act_id)
         assert admitted is not None
+                self.rates.note(act.place, act.kind, len(raw))
         second, der_id = hlc_s(admitted.place.hlc), self.view.der_of(act_id)
+        for act_id in self._void:
+            self._count(act_id, store, counts=False)
         return [(second, act_id)] if der_id is None else [(second, act_id), (second, der_id)]
 
     def take(self, elements: Iterable[Element], source: int | None, now: Moment, store: ActSet) -> Intake:
@@ -132,7 +148,7 @@ class Members:
         queue = deque(elements)
         while queue:
             element = queue.popleft()
-            if self.holds(element) or element.id in self._held or element.id in self._quarantine:
+            if self.holds(element) or self._waits(element.id):
                 continue
             if self._take_one(element, source, now, store, intake):
                 queue.extend(self._release(element.id))
@@ -149,7 +165,8 @@ class Members:
         was taken that are not void.
         """
         taken, self._taken = self._taken, []
-        come, gone = self._void.sort_out(one.id for one in taken if isinstance(one, Act))
+        acts = [one for one in taken if isinstance(one, Act)]
+        come, gone = self._void.sort_out(one.id for one in acts)
         for act_id in gone:
             for pair in self._pairs(act_id):
                 self.ids.discard(*pair)
@@ -163,9 +180,16 @@ class Members:
         for element in intake.fresh:
             self.ids.add(*self._place(element))
 
+            self._count(act_id, store, counts=False)
     def _is_kept(self, element: Element) -> bool:
         """Whether an element that was taken is here still: one certificate gives way to another."""
         return isinstance(element, Act) or self.view.der_of(element.act_id) == element.id
+        for act_id in come:
+            if act_id not in new:
+                self._count(act_id, store, counts=True)
+        for act in acts:
+            if act.id in self._void:
+                self.rates.forget(act.place, act.kind, len(act.raw))
 
     def _place(self, element: Element) -> tuple[int, bytes]:
         admitted = self.view.admitted(_act_id(element))
@@ -174,18 +198,32 @@ class Members:
 
     def _is_here(self, act_id: bytes) -> bool:
         """Whether an act has arrived, admitted or not."""
-        return self.view.admitted(act_id) is not None or act_id in self._held or act_id in self._quarantine
+        if gone or any(is_removing(act.kind) for act in acts):
+            self._end_delays(intake)  # who is removed has room again for what is kept
+
+    def _count(self, act_id: bytes, store: ActSet, *, counts: bool) -> None:
+        """Let an act of the store count for its author's rate, or count no longer."""
+        admitted, raw = self.view.admitted(act_id), store.get(act_id)
+        assert admitted is not None
+        assert raw is not None
+        (self.rates.note if counts else self.rates.forget)(admitted.place, admitted.kind, len(raw))
+        return self.view.admitted(act_id) is not None or self._waits(act_id)
+
+    def _waits(self, element_id: bytes) -> bool:
+        """Whether an element has arrived, and is not admitted yet."""
+        return element_id in self._held or element_id in self._quarantine or element_id in self.delayed
 
     def holds(self, element: Element) -> bool:
         """Whether an element is in the set."""
         return self._has(element.id, element.id if isinstance(element, Act) else element.act_id)
 
     def holds_untrusted(self, raw: bytes) -> bool:
-        """Whether an element from anywhere is in the set, so that `take` would leave it alone.
+        """Whether an element from anywhere is in the set, or delayed, so that `take` would leave it alone.
 
         Raises: RemoteProtocolError, and nothing else.
         """
-        return self._has(*ids_untrusted(raw))
+        element_id, act_id = ids_untrusted(raw)
+        return element_id in self.delayed or self._has(element_id, act_id)
 
     def _has(self, element_id: bytes, act_id: bytes) -> bool:
         if element_id == act_id:
@@ -212,7 +250,15 @@ class Members:
         if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX and not self._is_urgent(element):
             self._quarantine_act(element)
             return False
-        if not self._void.has_room_for(element.place):
+            if (delay := self._delay_with(element, verdict.missing)) is not None:
+                self._delay(element, delay, now, intake)
+                return False
+        if not self._void.has_room_for(element, named=element.id in self._urgent):
+            return False
+        if self._is_too_much(element, now):
+            if note_told(element.place.author, day_of(now.utc_s), store):
+                intake.alarms.append(element.place.author)
+            self._delay(element, Delay(element.hlc_s, element.place.author), now, intake)
             return False
         self._urgent.pop(element.id, None)
         store.put(element.id, element.raw)
@@ -229,8 +275,16 @@ class Members:
             self.ids.discard(self._place(der)[0], other)
         store.put(der.id, der.raw)
         self.view.add_der(der.act_id, der.id)
+        self.rates.note(element.place, element.kind, len(element.raw))
         self._taken.append(der)
         return True
+
+    def _is_too_much(self, act: Act, now: Moment) -> bool:
+        """Whether an act is beyond what its author may sign; what removed keys sign is bounded otherwise."""
+        urgent, today = self._is_urgent(act), day_of(now.utc_s)
+        if self.rates.has_room_for(act.place, act.kind, len(act.raw), today, urgent=urgent):
+            return False
+        return self._void.may_count(act)
 
     # --- holding and quarantine -----------------------------------------------------------------------------
 
@@ -244,6 +298,28 @@ class Members:
         self._held_bytes += len(element.raw)
         for parent in missing:
             self._waiting.setdefault(parent, {})[element.id] = None
+    # --- what is delayed ------------------------------------------------------------------------------------
+
+    def _delay_with(self, element: Element, missing: tuple[bytes, ...]) -> Delay | None:
+        """The delay of an element that names delayed acts; None when it names none, or may not wait."""
+        if isinstance(element, Act) and self._is_urgent(element):
+            return None
+        above = next((delay for one in missing if (delay := self.delayed.get(one)) is not None), None)
+        if above is None or isinstance(element, Der):
+            return above
+        return Delay(element.hlc_s, above.author)
+
+    def _delay(self, element: Element, delay: Delay, now: Moment, intake: Intake) -> None:
+        if self.delayed.add(element.id, delay, day_of(now.utc_s)):
+            self.ids.add(delay.second, element.id)
+            intake.known = True
+
+    def _end_delays(self, intake: Intake) -> None:
+        """Let all that is delayed come again."""
+        for place in self.delayed.pop_all():
+            self.ids.discard(*place)
+            intake.known = True
+
 
     def _release(self, arrived: bytes) -> list[Element]:
         """The held elements whose last missing parent has arrived."""
@@ -288,7 +364,7 @@ class Members:
                 if act_id is None or act_id in self._urgent or self.view.admitted(act_id) is not None:
                     continue
                 if len(self._urgent) >= URGENT_ACTS_MAX:
-                    return
+                    del self._urgent[next(iter(self._urgent))]
                 self._urgent[act_id] = None
                 if (waiting := self._quarantine.pop(act_id, None)) is not None:
                     self._quarantine_bytes -= len(waiting.raw)
@@ -298,10 +374,14 @@ class Members:
                     acts.append(held.element)
 
     def expire(self, now: Moment, store: ActSet) -> Intake:
-        """Forget what was held too long, and admit from quarantine what is no longer ahead of the clock."""
+        """Forget what was held too long, admit from quarantine what is no longer ahead of the clock, and let
+        come again what was delayed for a day.
+        """
         for element_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop_held(element_id)
         for act_id in self._void.overdue(now.utc_s):
+                if (delay := self.delayed.pop(act_id)) is not None:
+                    self.ids.discard(delay.second, act_id)  # it has to come again
             for _, element_id in self._pairs(act_id):
                 store.discard(element_id)
             self._void.forget(act_id)
@@ -309,7 +389,10 @@ class Members:
         for act in due:
             del self._quarantine[act.id]
             self._quarantine_bytes -= len(act.raw)
-        return self.take(due, None, now, store)
+        intake = self.take(due, None, now, store)
+        if self.delayed.is_over(day_of(now.utc_s)):
+            self._end_delays(intake)
+        return intake
 
     def next_deadline(self, now: Moment) -> int | None:
         """When `expire` next has something to do, in milliseconds of the monotonic clock."""
@@ -330,6 +413,8 @@ class Members:
         """How many elements wait for a parent."""
         return len(self._held)
 
+        if (day := self.delayed.ends_on) is not None:
+            due.append(now.mono_ms + max(0, day_begins_s(day) * 1000 - now.utc_ms))
     @property
     def quarantined(self) -> int:
         """How many acts wait for their time."""
@@ -352,10 +437,6 @@ class Members:
         windows = [grant.window for grant in (*self.view.delivered(self._own.pid), *leaf)]
         seconds = [second for window in windows for second in (window.start, window.end + 1)]
         return min((second for second in seconds if at_s < second <= END_OF_TIME_S), default=None)
-
-    def _evidence_grant(self, at_s: int) -> Grant | None:
-        evidence = self._evidence
-        return evidence.leaf if evidence is not None and self.accepts(evidence, at_s) else None
 
     def own_bundle(self, at_s: int, store: ActSet) -> bytes:
         """The evidence to show: of the own credential, or of the last one there was; empty when there never
@@ -400,6 +481,9 @@ class Members:
         return intake
 
     def _publish_evidence(self, now: Moment, store: ActSet, intake: Intake) -> None:
+        return self._stands(bundle, at_s) and not self._is_taken(bundle)
+
+    def _stands(self, bundle: Bundle, at_s: int) -> bool:
         """Put the certificates of our own path into the set, as soon as the acts that they belong to are
         there.
         """

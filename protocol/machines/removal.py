@@ -27,11 +27,15 @@ from protocol.authority.issuing import Issuer, check_clock
 from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
+from protocol.ids import ACT_ID_BYTES
 from protocol.limits import KEEP_IDS_MAX, LEVEL_ADMIN_MAX, LEVEL_INVITING_MEMBER, LEVEL_ROOT
+from protocol.machines.act_rates import ActRates
 from protocol.machines.chains import Pens
 from protocol.machines.events import Annul, Resign, Revoke
 from protocol.machines.issue import check_ready
 from protocol.peer_time import Moment
+
+_REVOCATION_BYTES_MAX = 2048  # without its `keep`: a reason of 255 characters, and what surrounds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,11 @@ class RemovalPlan:
 class Removing:
     """Signs removals for one identity. Every method raises RuleError, with nothing changed."""
 
-    def __init__(self, own: PrivateKey, rng: random.Random) -> None:
-        """`rng` draws new chains."""
+    def __init__(self, own: PrivateKey, rng: random.Random, rates: ActRates | None = None) -> None:
+        """`rng` draws new chains; `rates` say how much more may be signed."""
         self._own = own
         self._rng = rng
+        self._rates = rates
 
     def plan(self, command: Revoke, view: View, now: Moment) -> RemovalPlan:
         """Decide who signs a revocation, and whether anybody may."""
@@ -87,6 +92,10 @@ class Removing:
             )
         if not command.trust_clock:
             check_clock(view, now)
+        if self._rates is not None and issuer.grant is not None:  # before a list of what stays is written
+            heads = len(view.heads_of(command.pid))
+            size_max = _REVOCATION_BYTES_MAX + heads * ACT_ID_BYTES
+            self._rates.check_removal(issuer.signer.public.pid, issuer.level, size_max, now)
         return RemovalPlan(issuer, target, hits)
 
     def _issuer(self, command: Revoke, target: Grant, view: View, now: Moment) -> Issuer:
@@ -190,7 +199,7 @@ class Removing:
         now: Moment,
         store: ActSet,
     ) -> Act:
-        pens = Pens(view, self._rng, now, store)
+        pens = Pens(view, self._rng, now, store, rates=self._rates)
         pen = pens.of(issuer)
         act = sign_act(pen.place(issuer, pen.next_hlc(now)), kind, body, [issuer.signer])
         pen.note(act)

@@ -25,7 +25,13 @@ from protocol.machines.link import Link, Links
 from protocol.machines.members import Intake, Members
 from protocol.machines.records import RecordIntake
 from protocol.machines.replicas import Replicas
-from protocol.machines.telling import note_changes, note_elements, note_foreign, note_standing
+from protocol.machines.telling import (
+    note_alarms,
+    note_changes,
+    note_elements,
+    note_foreign,
+    note_standing,
+)
 from protocol.peer_time import Moment
 from protocol.records.record_set import GroupSet
 
@@ -79,10 +85,11 @@ class Sets:
         what no honest node would. `to` are the links to pass it on to, where that is not all. The grants
         whose standing it has changed.
         """
-        if intake.fresh:
+        if intake.fresh or intake.known:
             self.links.note_change(now)
         outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
         outputs += note_elements(intake.fresh, self.view, now, store)
+        outputs += note_alarms(intake.alarms, self.view, now, store)
         if source is not None:
             outputs += note_foreign(intake.fresh, self.view, now, store)
             outputs += flood.ask(intake.wanted, source)

@@ -70,6 +70,15 @@ def note_foreign(fresh: Iterable[Element], view: View, now: Moment, store: ActSe
     ]
 
 
+def note_alarms(authors: Iterable[bytes], view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """Keys that have signed so much in so short a time that the rest is delayed."""
+    names = Names(view)
+    return [
+        note("act-rate-exceeded", {"author": author.hex(), "subject": names[author]}, now, store)
+        for author in authors
+    ]
+
+
 def note_changes(changes: Iterable[Change], view: View, now: Moment, store: ActSet) -> list[Notice]:
     """What readers of records see differently; peerd's own records are told of to nobody."""
     names = Names(view)

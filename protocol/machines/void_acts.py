@@ -11,11 +11,12 @@ days, is nobody's loss, since the view without it is the same (authority-rules.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from protocol.authority.acts import Place
+from protocol.authority.acts import Act
+from protocol.authority.bodies import Kind
 from protocol.authority.view import View
-from protocol.limits import VOID_ACTS_MAX, VOID_ACTS_S_MAX
+from protocol.limits import LEVEL_ROOT, VOID_ACTS_MAX, VOID_ACTS_S_MAX
 from protocol.peer_time import hlc_s
 
 
@@ -37,13 +38,33 @@ class VoidActs:
         """Whether an admitted act is outside."""
         return act_id in self._outside
 
-    def has_room_for(self, place: Place) -> bool:
-        """Whether an act may come in here, though it may turn out to be void. Not if it stands on one that
-        was forgotten: the view still knows that one, the store could not be read back.
+    def __iter__(self) -> Iterator[bytes]:
+        """The ids of all."""
+        return iter(self._outside)
+
+    def has_room_for(self, act: Act, *, named: bool = False) -> bool:
+        """Whether an act may come in here, though it may turn out to be void. Those that a removal has
+        `named`, or that it stands on, have room of their own. Not if it stands on one that was forgotten: the
+        view still knows that one, the store could not be read back.
         """
-        if place.prev in self._forgotten or place.cred in self._forgotten:
+        if act.place.prev in self._forgotten or act.place.cred in self._forgotten:
             return False
-        return len(self._outside) < VOID_ACTS_MAX or place.cred is None or self._view.is_live(place.cred)
+        room = VOID_ACTS_MAX * (2 if named else 1)
+        return len(self._outside) < room or self.may_count(act)
+
+    def may_count(self, act: Act) -> bool:
+        """Whether an act is signed by somebody who may still sign what counts, so that it is none of those
+        that a removed key can make without end.
+
+        Guards: the thief of a root key that was replaced. What is signed under an earlier version of the root
+        counts no more than what a removed key signs.
+        """
+        cred, root = act.place.cred, self._view.root
+        if cred is None or act.kind == Kind.ROTATE_ROOT:
+            return True
+        if act.place.level == LEVEL_ROOT:
+            return root is not None and root.rotation == cred
+        return self._view.is_live(cred)
 
     def sort_out(self, arrived: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """Decide anew who is outside: these acts have arrived, and the view may have changed. The acts that
