@@ -20,9 +20,6 @@ The own credential is derived, never copied: the best of what AUTH holds for our
 bundle kept aside (received in a handshake or by invitation, before its acts arrived). When the grants of that
 bundle are in the set, its certificates enter it too: that is how a credential issued without the store flag
 becomes visible, when its subject first links (design section 5).
-
-That our key has been removed is known from AUTH, or from a proof kept aside, which a neighbor-to-be has given
-instead of a link. As long as nothing in AUTH speaks against the proof, we do not go by what the removal hits.
 """
 
 from __future__ import annotations
@@ -58,6 +55,8 @@ from protocol.limits import (
     QUARANTINED_MAX,
     URGENT_ACTS_MAX,
 )
+from protocol.machines.act_rates import ActRates, day_begins_s, day_of, is_removing
+from protocol.machines.delayed_acts import Delay, DelayedActs, note_told
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.machines.void_acts import VoidActs
 from protocol.peer_time import Moment, hlc_s
@@ -65,12 +64,9 @@ from protocol.peer_time import Moment, hlc_s
 _EVIDENCE = "own_bundle"
 _NEVER_QUARANTINED = (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY, Kind.RESIGN)
 
-from protocol.machines.act_rates import ActRates, day_begins_s, day_of, is_removing
-from protocol.machines.delayed_acts import Delay, DelayedActs, note_told
 
 @dataclass(slots=True)
 class _Held:
-from protocol.wire.messages import NOTHING_PROOF_BYTES_MAX
     element: Element
     missing: dict[bytes, None]
     source: int | None
@@ -87,6 +83,8 @@ class Intake:
     fresh: list[Element] = field(default_factory=list)
     wanted: list[bytes] = field(default_factory=list)
     refused: str | None = None
+    alarms: list[bytes] = field(default_factory=list)
+    known: bool = False
 
 
 class Members:
@@ -95,8 +93,6 @@ class Members:
     def __init__(self, gid: bytes, own: PublicKey) -> None:
         """Begin empty; `load` fills it from the store."""
         self.view = View(gid)
-    alarms: list[bytes] = field(default_factory=list)
-    known: bool = False
         self.ids = OrderedIds()  # of what is in the set, and of what is delayed
         self.rates = ActRates()
         self.delayed = DelayedActs()
@@ -125,7 +121,10 @@ class Members:
                 verdict = admit(act, self.view)
                 assert not isinstance(verdict, (Invalid, Deferred)), verdict
                 self.view.add(act, verdict.admitted)
+                self.rates.note(act.place, act.kind, len(raw))
         inside, _ = self._void.sort_out(self.view.act_ids())
+        for act_id in self._void:
+            self._count(act_id, store, counts=False)
         self.ids = OrderedIds(pair for act_id in inside for pair in self._pairs(act_id))
         if (raw_bundle := store.setting(_EVIDENCE)) is not None:
             self._evidence = decode_untrusted_bundle(raw_bundle, authority=self.view.gid)
@@ -134,10 +133,7 @@ class Members:
         """The ids of an act and of its certificate if that is here, each with the act's second."""
         admitted = self.view.admitted(act_id)
         assert admitted is not None
-                self.rates.note(act.place, act.kind, len(raw))
         second, der_id = hlc_s(admitted.place.hlc), self.view.der_of(act_id)
-        for act_id in self._void:
-            self._count(act_id, store, counts=False)
         return [(second, act_id)] if der_id is None else [(second, act_id), (second, der_id)]
 
     def take(self, elements: Iterable[Element], source: int | None, now: Moment, store: ActSet) -> Intake:
@@ -168,9 +164,16 @@ class Members:
         acts = [one for one in taken if isinstance(one, Act)]
         come, gone = self._void.sort_out(one.id for one in acts)
         for act_id in gone:
+            self._count(act_id, store, counts=False)
             for pair in self._pairs(act_id):
                 self.ids.discard(*pair)
         new = {one.id: None for one in taken}
+        for act_id in come:
+            if act_id not in new:
+                self._count(act_id, store, counts=True)
+        for act in acts:
+            if act.id in self._void:
+                self.rates.forget(act.place, act.kind, len(act.raw))
         back = [element_id for act_id in come for _, element_id in self._pairs(act_id)]
         for element_id in store.in_arrival_order([one for one in back if one not in new]):
             raw = store.get(element_id)
@@ -179,25 +182,6 @@ class Members:
         intake.fresh += [one for one in taken if _act_id(one) not in self._void and self._is_kept(one)]
         for element in intake.fresh:
             self.ids.add(*self._place(element))
-
-            self._count(act_id, store, counts=False)
-    def _is_kept(self, element: Element) -> bool:
-        """Whether an element that was taken is here still: one certificate gives way to another."""
-        return isinstance(element, Act) or self.view.der_of(element.act_id) == element.id
-        for act_id in come:
-            if act_id not in new:
-                self._count(act_id, store, counts=True)
-        for act in acts:
-            if act.id in self._void:
-                self.rates.forget(act.place, act.kind, len(act.raw))
-
-    def _place(self, element: Element) -> tuple[int, bytes]:
-        admitted = self.view.admitted(_act_id(element))
-        assert admitted is not None
-        return hlc_s(admitted.place.hlc), element.id
-
-    def _is_here(self, act_id: bytes) -> bool:
-        """Whether an act has arrived, admitted or not."""
         if gone or any(is_removing(act.kind) for act in acts):
             self._end_delays(intake)  # who is removed has room again for what is kept
 
@@ -207,6 +191,18 @@ class Members:
         assert admitted is not None
         assert raw is not None
         (self.rates.note if counts else self.rates.forget)(admitted.place, admitted.kind, len(raw))
+
+    def _is_kept(self, element: Element) -> bool:
+        """Whether an element that was taken is here still: one certificate gives way to another."""
+        return isinstance(element, Act) or self.view.der_of(element.act_id) == element.id
+
+    def _place(self, element: Element) -> tuple[int, bytes]:
+        admitted = self.view.admitted(_act_id(element))
+        assert admitted is not None
+        return hlc_s(admitted.place.hlc), element.id
+
+    def _is_here(self, act_id: bytes) -> bool:
+        """Whether an act has arrived, admitted or not."""
         return self.view.admitted(act_id) is not None or self._waits(act_id)
 
     def _waits(self, element_id: bytes) -> bool:
@@ -238,6 +234,9 @@ class Members:
         if isinstance(element, Act) and not isinstance(verdict, Invalid):
             self._note_urgent(element)
         if isinstance(verdict, Deferred):
+            if (delay := self._delay_with(element, verdict.missing)) is not None:
+                self._delay(element, delay, now, intake)
+                return False
             self._hold(element, verdict.missing, source, now)
             intake.wanted += [i for i in verdict.missing if i not in intake.wanted]
             return False
@@ -250,9 +249,6 @@ class Members:
         if element.hlc_ms > now.utc_ms + HLC_AHEAD_MS_MAX and not self._is_urgent(element):
             self._quarantine_act(element)
             return False
-            if (delay := self._delay_with(element, verdict.missing)) is not None:
-                self._delay(element, delay, now, intake)
-                return False
         if not self._void.has_room_for(element, named=element.id in self._urgent):
             return False
         if self._is_too_much(element, now):
@@ -263,8 +259,16 @@ class Members:
         self._urgent.pop(element.id, None)
         store.put(element.id, element.raw)
         self.view.add(element, verdict.admitted)
+        self.rates.note(element.place, element.kind, len(element.raw))
         self._taken.append(element)
         return True
+
+    def _is_too_much(self, act: Act, now: Moment) -> bool:
+        """Whether an act is beyond what its author may sign; what removed keys sign is bounded otherwise."""
+        urgent, today = self._is_urgent(act), day_of(now.utc_s)
+        if self.rates.has_room_for(act.place, act.kind, len(act.raw), today, urgent=urgent):
+            return False
+        return self._void.may_count(act)
 
     def _keep_der(self, der: Der, store: ActSet) -> bool:
         other = self.view.der_of(der.act_id)
@@ -275,29 +279,9 @@ class Members:
             self.ids.discard(self._place(der)[0], other)
         store.put(der.id, der.raw)
         self.view.add_der(der.act_id, der.id)
-        self.rates.note(element.place, element.kind, len(element.raw))
         self._taken.append(der)
         return True
 
-    def _is_too_much(self, act: Act, now: Moment) -> bool:
-        """Whether an act is beyond what its author may sign; what removed keys sign is bounded otherwise."""
-        urgent, today = self._is_urgent(act), day_of(now.utc_s)
-        if self.rates.has_room_for(act.place, act.kind, len(act.raw), today, urgent=urgent):
-            return False
-        return self._void.may_count(act)
-
-    # --- holding and quarantine -----------------------------------------------------------------------------
-
-    def _hold(self, element: Element, missing: tuple[bytes, ...], source: int | None, now: Moment) -> None:
-        from_source = sum(1 for held in self._held.values() if held.source == source)
-        if from_source >= HELD_PER_LINK_MAX or self._held_bytes + len(element.raw) > HELD_BYTES_MAX:
-            return  # it comes again: the digests differ until it has been admitted
-        self._held[element.id] = _Held(
-            element, dict.fromkeys(missing), source, now.mono_ms + HELD_S_MAX * 1000
-        )
-        self._held_bytes += len(element.raw)
-        for parent in missing:
-            self._waiting.setdefault(parent, {})[element.id] = None
     # --- what is delayed ------------------------------------------------------------------------------------
 
     def _delay_with(self, element: Element, missing: tuple[bytes, ...]) -> Delay | None:
@@ -320,6 +304,18 @@ class Members:
             self.ids.discard(*place)
             intake.known = True
 
+    # --- holding and quarantine -----------------------------------------------------------------------------
+
+    def _hold(self, element: Element, missing: tuple[bytes, ...], source: int | None, now: Moment) -> None:
+        from_source = sum(1 for held in self._held.values() if held.source == source)
+        if from_source >= HELD_PER_LINK_MAX or self._held_bytes + len(element.raw) > HELD_BYTES_MAX:
+            return  # it comes again: the digests differ until it has been admitted
+        self._held[element.id] = _Held(
+            element, dict.fromkeys(missing), source, now.mono_ms + HELD_S_MAX * 1000
+        )
+        self._held_bytes += len(element.raw)
+        for parent in missing:
+            self._waiting.setdefault(parent, {})[element.id] = None
 
     def _release(self, arrived: bytes) -> list[Element]:
         """The held elements whose last missing parent has arrived."""
@@ -366,6 +362,8 @@ class Members:
                 if len(self._urgent) >= URGENT_ACTS_MAX:
                     del self._urgent[next(iter(self._urgent))]
                 self._urgent[act_id] = None
+                if (delay := self.delayed.pop(act_id)) is not None:
+                    self.ids.discard(delay.second, act_id)  # it has to come again
                 if (waiting := self._quarantine.pop(act_id, None)) is not None:
                     self._quarantine_bytes -= len(waiting.raw)
                     self._let_out.append(waiting)
@@ -380,8 +378,6 @@ class Members:
         for element_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop_held(element_id)
         for act_id in self._void.overdue(now.utc_s):
-                if (delay := self.delayed.pop(act_id)) is not None:
-                    self.ids.discard(delay.second, act_id)  # it has to come again
             for _, element_id in self._pairs(act_id):
                 store.discard(element_id)
             self._void.forget(act_id)
@@ -401,6 +397,8 @@ class Members:
             now.mono_ms + max(0, act.hlc_ms - HLC_AHEAD_MS_MAX - now.utc_ms)
             for act in self._quarantine.values()
         ]
+        if (day := self.delayed.ends_on) is not None:
+            due.append(now.mono_ms + max(0, day_begins_s(day) * 1000 - now.utc_ms))
         return min(held + due, default=None)
 
     @property
@@ -413,8 +411,6 @@ class Members:
         """How many elements wait for a parent."""
         return len(self._held)
 
-        if (day := self.delayed.ends_on) is not None:
-            due.append(now.mono_ms + max(0, day_begins_s(day) * 1000 - now.utc_ms))
     @property
     def quarantined(self) -> int:
         """How many acts wait for their time."""
@@ -437,6 +433,10 @@ class Members:
         windows = [grant.window for grant in (*self.view.delivered(self._own.pid), *leaf)]
         seconds = [second for window in windows for second in (window.start, window.end + 1)]
         return min((second for second in seconds if at_s < second <= END_OF_TIME_S), default=None)
+
+    def _evidence_grant(self, at_s: int) -> Grant | None:
+        evidence = self._evidence
+        return evidence.leaf if evidence is not None and self.accepts(evidence, at_s) else None
 
     def own_bundle(self, at_s: int, store: ActSet) -> bytes:
         """The evidence to show: of the own credential, or of the last one there was; empty when there never
@@ -481,9 +481,6 @@ class Members:
         return intake
 
     def _publish_evidence(self, now: Moment, store: ActSet, intake: Intake) -> None:
-        return self._stands(bundle, at_s) and not self._is_taken(bundle)
-
-    def _stands(self, bundle: Bundle, at_s: int) -> bool:
         """Put the certificates of our own path into the set, as soon as the acts that they belong to are
         there.
         """
