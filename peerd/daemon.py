@@ -25,6 +25,7 @@ from peerd.clock import Clock
 from peerd.control.events import EventBell
 from peerd.control.server import ControlServer, listening_socket
 from peerd.errors import ConfigError, PeerdError
+from peerd.gossip.checking import CheckingProcesses, cores_here, processes_for, worker_command
 from peerd.gossip.listening import Reception
 from peerd.gossip.offload import in_thread
 from peerd.groups.environment import Environment
@@ -79,17 +80,20 @@ async def _main(
     home: Home, catalogue: DaemonStore, identities: Identities, root_keys: RootKeys, listen: tuple[str, ...]
 ) -> None:
     bell = EventBell()
-    environment = Environment(clock=Clock(), offload=in_thread, dial=dial, draw=secrets.token_bytes)
+    check = CheckingProcesses(in_thread, processes_max=processes_for(cores_here()), command=worker_command())
+    environment = Environment(Clock(), in_thread, check, dial, secrets.token_bytes)
     registry = Registry(home, catalogue, identities, root_keys, environment, bell.ring)
     try:
         await registry.open_all()
         gc.freeze()  # what is here stays: to look through it for garbage would hold the loop for 30 ms
-        await _serve(home, registry, bell, listen)
+        await _serve(home, registry, check, bell, listen)
     finally:
         registry.close()
 
 
-async def _serve(home: Home, registry: Registry, bell: EventBell, listen: tuple[str, ...]) -> None:
+async def _serve(
+    home: Home, registry: Registry, check: CheckingProcesses, bell: EventBell, listen: tuple[str, ...]
+) -> None:
     """Listen, answer and gossip until a signal says to stop."""
     environment = registry.environment
     listener = Listener()
@@ -103,6 +107,7 @@ async def _serve(home: Home, registry: Registry, bell: EventBell, listen: tuple[
         trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
     ):
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(check.run)
             await nursery.start(registry.serve)
             nursery.start_soon(listener.serve, reception.receive)
             nursery.start_soon(control.serve, control_socket)

@@ -23,10 +23,11 @@ import trio
 from peerd.clock import Clock
 from peerd.errors import LinkClosed, LinkLost, PeerdError
 from peerd.gossip import handshake
+from peerd.gossip.checking import Checker
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
 from protocol.authority.elements import decode_untrusted_element
-from protocol.credentials.keys import SignatureCheck, all_hold
+from protocol.credentials.keys import SignatureCheck
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
 from protocol.machines.connect import Ending, Established, Finished
@@ -64,7 +65,6 @@ HoldsRecord = Callable[[Header], bool]
 DialOut = Callable[[str], Awaitable[FrameChannel]]
 
 _FRAMES_AHEAD = 4  # of one link, whose signatures are checked at a time
-_CHECKS_OF_ONE_THREAD = 32  # about 4 ms; more are worth a second thread
 _ITEMS_READ_HERE = 4  # versions that are decoded on the loop: less than the way to a thread and back
 
 _OUTCOMES = {
@@ -108,6 +108,7 @@ class Neighbors:
         dial: DialOut,
         clock: Clock,
         offload: Offload,
+        check: Checker,
     ) -> None:
         """`post` hands events to the group's runner, `holds` and `holds_record` tell, at any time, whether an
         element or a version is in its set, `dial` makes a channel to an address.
@@ -119,6 +120,7 @@ class Neighbors:
         self._dial = dial
         self._clock = clock
         self._offload = offload
+        self._check = check
         self._channels: dict[LinkId, FrameChannel] = {}
         self._left = trio.lowlevel.ParkingLot()
         self._numbers = count(1)
@@ -286,7 +288,7 @@ class Neighbors:
         if not raws:
             return Received(link, message)
         elements = await self._offload(lambda: tuple(decode_untrusted_element(raw) for raw in raws))
-        await self._check([check for element in elements for check in element.checks()])
+        await self._check_all([check for element in elements for check in element.checks()])
         return Received(link, message, elements)
 
     async def _with_records(
@@ -296,24 +298,12 @@ class Neighbors:
         items = _items(raws) if len(raws) <= _ITEMS_READ_HERE else await self._offload(partial(_items, raws))
         if not every:
             items = tuple(item for item in items if not self._holds_record(item.header))
-        await self._check([check for item in items for check in item.header.checks()])
+        await self._check_all([check for item in items for check in item.header.checks()])
         return Received(link, message, records=items)
 
-    async def _check(self, checks: Sequence[SignatureCheck]) -> None:
-        """Check signatures, many of them on two threads. Raises: RemoteProtocolError."""
-        if not checks:
-            return
-        half = len(checks) // 2 if len(checks) > _CHECKS_OF_ONE_THREAD else len(checks)
-        parts = [part for part in (checks[:half], checks[half:]) if part]
-        held: list[bool] = []
-
-        async def check(part: Sequence[SignatureCheck]) -> None:
-            held.append(await self._offload(partial(all_hold, part)))
-
-        async with trio.open_nursery() as nursery:
-            for part in parts:
-                nursery.start_soon(check, part)
-        if not all(held):
+    async def _check_all(self, checks: Sequence[SignatureCheck]) -> None:
+        """Go on only if all signatures hold. Raises: RemoteProtocolError."""
+        if checks and not await self._check(checks):
             raise RemoteProtocolError(Fault.BAD_PROOF, "a signature does not hold")
 
     async def _tell(self, event: Input) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from peerd.clock import Clock
 from peerd.errors import StoreError
+from peerd.gossip.checking import Checker
 from peerd.gossip.neighbors import DialOut, Neighbors
 from peerd.gossip.offload import Offload
 from peerd.gossip.replication import Replication
@@ -85,6 +86,7 @@ class GroupNode:
         dial: DialOut,
         clock: Clock,
         offload: Offload,
+        check: Checker,
         tell: Tell,
     ) -> None:
         """`machine` has been loaded from `store`; `tell` gets every notice after it is durable."""
@@ -101,6 +103,7 @@ class GroupNode:
             dial=dial,
             clock=clock,
             offload=offload,
+            check=check,
         )
         self._tell = tell
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from peerd.clock import Clock
+from peerd.gossip.checking import Checker
 from peerd.gossip.neighbors import DialOut
 from peerd.gossip.offload import Offload
 from protocol.limits import LISTEN_ADDRESSES_MAX
@@ -20,6 +21,7 @@ class Environment:
 
     clock: Clock
     offload: Offload
+    check: Checker
     dial: DialOut
     draw: Callable[[int], bytes]
     listens: tuple[str, ...] = ()

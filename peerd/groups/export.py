@@ -4,7 +4,7 @@ Out: what is committed is read a page at a time between two turns of the crank, 
 its memory notices how large the group is. Acts go before the records that were written under them, also such
 as arrive meanwhile. A record that is changed meanwhile stands in the file as it was or as it is.
 
-In: everything is checked as if it came from the network, signatures on worker threads, and goes to the
+In: everything is checked as if it came from the network, signatures off the loop, and goes to the
 machine in parts that are each durable or not there at all. So the same file can be taken in again, and the
 rest of a file after an interruption. What is damaged ends it; what stood before is in.
 
@@ -20,11 +20,11 @@ from typing import TypeVar, cast
 
 from peerd.control import record_schema
 from peerd.control.operations import Download, Upload
-from peerd.gossip.offload import Offload
+from peerd.groups.environment import Environment
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
 from protocol.authority.elements import Element, decode_untrusted_element
-from protocol.credentials.keys import SignatureCheck, all_hold
+from protocol.credentials.keys import SignatureCheck
 from protocol.errors import RemoteProtocolError, RuleError
 from protocol.limits import BODY_BYTES_MAX, EXPORT_PAGE_BYTES, EXPORT_PAGE_ITEMS_MAX
 from protocol.machines.events import Import, Imported
@@ -48,7 +48,7 @@ class ExportCases:
     async def import_group(self, group: str, upload: Upload) -> record_schema.Imported:
         """Take in such a file."""
         opened = self._registry.ready(group)
-        importing = _Importing(opened, self._registry.environment.offload)
+        importing = _Importing(opened, self._registry.environment)
         reader = ExportReader(opened.machine.members.view.gid)
         try:
             while part := await upload():
@@ -119,9 +119,9 @@ def _found(raw: bytes | None) -> bytes:
 class _Importing:
     """Takes items in, some at a time."""
 
-    def __init__(self, opened: OpenGroup, offload: Offload) -> None:
+    def __init__(self, opened: OpenGroup, environment: Environment) -> None:
         self._opened = opened
-        self._offload = offload
+        self._environment = environment
         self._waiting: list[Item] = []
         self._size = 0
         self._elements = self._records = self._refused = 0
@@ -159,38 +159,30 @@ class _Importing:
         items, self._waiting, self._size = self._waiting, [], 0
         if not items:
             return
-        verified = await self._offload(partial(_verified, items))
-        command = Import(verified.elements, verified.records)
+        elements, records = await self._environment.offload(partial(_read, items))
+        elements = await self._sound(elements, lambda element: element.checks())
+        records = await self._sound(records, lambda item: item.header.checks())
+        command = Import(tuple(elements), tuple(records))
         imported = cast("Imported", await self._opened.node.runner.submit(command))
         self._elements += imported.elements
         self._records += imported.records
-        self._refused += imported.refused + verified.refused
+        self._refused += imported.refused + len(items) - len(elements) - len(records)
+
+    async def _sound(self, values: list[T], checks_of: Callable[[T], Sequence[SignatureCheck]]) -> list[T]:
+        """Those whose signatures hold."""
+        if await self._environment.check([check for value in values for check in checks_of(value)]):
+            return values
+        return [value for value in values if await self._environment.check(checks_of(value))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
-    elements: tuple[Element, ...]
-    records: tuple[RecordItem, ...]
-    refused: int
+def _read(items: Sequence[Item]) -> tuple[list[Element], list[RecordItem]]:
+    """What of the items has the right form."""
+    elements = _decoded(items, Kind.ELEMENT, decode_untrusted_element)
+    return elements, _decoded(items, Kind.RECORD, _read_version)
 
 
-def _verified(items: Sequence[Item]) -> _Verified:
-    """What of the items has the right form, and signatures that hold."""
-    elements = _sound(items, Kind.ELEMENT, decode_untrusted_element, lambda element: element.checks())
-    records = _sound(items, Kind.RECORD, _read_version, lambda item: item.header.checks())
-    return _Verified(tuple(elements), tuple(records), len(items) - len(elements) - len(records))
-
-
-def _sound(
-    items: Sequence[Item],
-    kind: Kind,
-    decode: Callable[[bytes], T],
-    checks_of: Callable[[T], Sequence[SignatureCheck]],
-) -> list[T]:
-    decoded = [value for item in items if item.kind is kind for value in _each(decode, item.raw)]
-    if all_hold([check for value in decoded for check in checks_of(value)]):
-        return decoded
-    return [value for value in decoded if all_hold(checks_of(value))]
+def _decoded(items: Sequence[Item], kind: Kind, decode: Callable[[bytes], T]) -> list[T]:
+    return [value for item in items if item.kind is kind for value in _each(decode, item.raw)]
 
 
 def _each(decode: Callable[[bytes], T], raw: bytes) -> Iterator[T]:

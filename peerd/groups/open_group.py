@@ -159,6 +159,7 @@ def assemble(
         dial=environment.dial,
         clock=environment.clock,
         offload=environment.offload,
+        check=environment.check,
         tell=lambda _: ring(),
     )
     return OpenGroup(entry, node, store)

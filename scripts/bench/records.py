@@ -11,6 +11,7 @@ cores that are free.
 from __future__ import annotations
 
 import random
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import trio
 
 from peerd.clock import Clock
 from peerd.errors import LinkClosed
+from peerd.gossip.checking import CheckingProcesses, cores_here, processes_for, worker_command
 from peerd.gossip.node import GroupNode
 from peerd.gossip.offload import in_thread
 from peerd.store.group_store import GroupStore
@@ -247,12 +249,15 @@ class Neighbor:
         """Nothing is left to say."""
 
 
-async def _taken_by_a_node(node: GroupNode, sent: Sent, spent: Spent, watch: Watch) -> float:
+async def _taken_by_a_node(
+    node: GroupNode, check: CheckingProcesses, sent: Sent, spent: Spent, watch: Watch
+) -> float:
     """Let it happen; the seconds of processor time that the loop's own thread took."""
     neighbor = Neighbor(sent.frames)
     peer = Established(sent.evidence.leaf.key, bytes(16), sent.evidence, 1)
     slot = Slots(SlotLimits()).admit("192.0.2.1", trio.CancelScope())
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(check.run)
         nursery.start_soon(node.run)
         nursery.start_soon(watch.wake)
         began_s = time.thread_time()
@@ -264,6 +269,12 @@ async def _taken_by_a_node(node: GroupNode, sent: Sent, spent: Spent, watch: Wat
     return loop_s
 
 
+def _children_s() -> float:
+    """Processor time of processes that this one has started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _by_a_node(directory: Path, sent: Sent) -> list[Row]:
     machine, store = sent.receiver(directory / "node.db")
     bound, spent, watch = Bound(), Spent(), Watch()
@@ -271,10 +282,21 @@ def _by_a_node(directory: Path, sent: Sent) -> list[Row]:
     async def refuse(address: str) -> FrameChannel:
         raise LinkClosed(address)
 
-    node = GroupNode(machine, store, dial=refuse, clock=Clock(), offload=in_thread, tell=lambda notice: None)
+    check = CheckingProcesses(in_thread, processes_max=processes_for(cores_here()), command=worker_command())
+    node = GroupNode(
+        machine,
+        store,
+        dial=refuse,
+        clock=Clock(),
+        offload=in_thread,
+        check=check,
+        tell=lambda notice: None,
+    )
     for _ in range(10):
         bound.sample()
-    loop_s = trio.run(_taken_by_a_node, node, sent, spent, watch, instruments=[watch])
+    before_s = _children_s()
+    loop_s = trio.run(_taken_by_a_node, node, check, sent, spent, watch, instruments=[watch])
+    spent.processor_s += _children_s() - before_s
     for _ in range(10):
         bound.sample()
     assert len(machine.data.ids) == sent.count

@@ -24,6 +24,7 @@ from trio.testing import wait_all_tasks_blocked
 from peerd.clock import Clock, clock_from
 from peerd.control import schema
 from peerd.errors import NotFound, NotReady
+from peerd.gossip.checking import on_threads
 from peerd.gossip.listening import Reception
 from peerd.gossip.offload import inline
 from peerd.groups.environment import Environment
@@ -75,7 +76,7 @@ class Node:
         catalogue = DaemonStore(self.home.daemon_database)
         self.identities = Identities(self.home.identities)
         calling = partial(dial, network=self.network, secure=self._secure or secure_caller)
-        environment = Environment(self.clock, inline, calling, self._entropy.randbytes)
+        environment = Environment(self.clock, inline, on_threads(inline), calling, self._entropy.randbytes)
         self.registry = Registry(
             self.home, catalogue, self.identities, RootKeys(self.home.root_keys), environment, self._ring
         )

@@ -11,6 +11,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from peerd.clock import Clock
+from peerd.gossip.checking import on_threads
 from peerd.gossip.listening import Reception
 from peerd.gossip.node import GroupNode
 from peerd.gossip.offload import inline
@@ -63,6 +64,7 @@ class Player:
             dial=self.dial,
             clock=self.clock,
             offload=inline,
+            check=on_threads(inline),
             tell=self.notices.append,
         )
         self.node.machine.load(moment(), self.store)

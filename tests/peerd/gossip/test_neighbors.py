@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from peerd.errors import LinkClosed, LinkLost, NotReady, StoreError
+from peerd.gossip.checking import _CHECKS_OF_ONE_THREAD, on_threads
 from peerd.gossip.neighbors import (
-    _CHECKS_OF_ONE_THREAD,
     _FRAMES_AHEAD,
     _ITEMS_READ_HERE,
     Neighbors,
@@ -72,6 +72,7 @@ class Desk:
             dial=player.dial,
             clock=player.clock,
             offload=inline,
+            check=on_threads(inline),
         )
 
     async def post(self, event: Input) -> None:
@@ -406,14 +407,14 @@ async def test_messages_enter_the_inbox_in_order_while_those_behind_are_checked(
     begun = 0
     freed = trio.Event()
 
-    async def offload(work):
+    async def check(checks):
         nonlocal begun
         begun += 1
         if begun == 1:
             await freed.wait()
-        return work()
+        return True
 
-    desk.neighbors._offload = offload
+    desk.neighbors._check = check
     async with linked(desk) as theirs:
         for item in items:
             theirs.send(encode_message(Records((item.raw,), False)))

@@ -8,6 +8,7 @@ import trio
 
 from peerd.clock import Clock
 from peerd.errors import LinkLost
+from peerd.gossip.checking import on_threads
 from peerd.gossip.offload import inline
 from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
@@ -27,7 +28,7 @@ class Calls:
         self.made: list[tuple[float, str]] = []
         self._player = Player(Group("elsewhere"), "bob", network, elements=())
         self.environment = Environment(
-            Clock(lambda: moment().utc_ms), inline, self._dial, random.Random(1).randbytes
+            Clock(lambda: moment().utc_ms), inline, on_threads(inline), self._dial, random.Random(1).randbytes
         )
 
     async def _dial(self, address: str) -> FrameChannel:

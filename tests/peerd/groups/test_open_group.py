@@ -8,6 +8,7 @@ import trio
 
 from peerd.clock import Clock
 from peerd.errors import StoreCorrupt, StoreError, StoreFull
+from peerd.gossip.checking import on_threads
 from peerd.gossip.offload import inline
 from peerd.groups.environment import Environment
 from peerd.groups.open_group import (
@@ -51,7 +52,7 @@ def entry_of(group: Group, name: str) -> CatalogueEntry:
 
 
 def environment() -> Environment:
-    return Environment(Clock(lambda: moment().utc_ms), inline, dial, DRAW)
+    return Environment(Clock(lambda: moment().utc_ms), inline, on_threads(inline), dial, DRAW)
 
 
 def opened(path: Path, group: Group, name: str, rung: list[int] | None = None) -> OpenGroup:
