@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put errors into the rules of records, one at a time, and print whether their tests see each.
+"""Put errors into the rules of records and of rates, one at a time, and print whether their tests see each.
 
 python -m scripts.mutants                      every rule dropped, every comparison turned, every condition …
 python -m scripts.mutants --every 12 order     every twelfth of one module
@@ -18,10 +18,12 @@ from types import ModuleType
 
 import pytest
 
+from protocol.machines import act_rates, delayed_acts
 from protocol.records import admission, order
 from tests.support.mutants import mutants_of
 
 RECORDS = "tests/protocol/records"
+MACHINES = "tests/protocol/machines"
 TESTS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not long"]
 SECONDS_MAX = 120
 
@@ -48,6 +50,8 @@ SUBJECTS = {
         (f"{RECORDS}/test_order.py",),
         same=("kept: order_key(version) > order_key(known) turned",),  # no two versions have one key
     ),
+    "act_rates": Subject(act_rates, (f"{MACHINES}/test_act_rates.py",)),
+    "delayed_acts": Subject(delayed_acts, (f"{MACHINES}/test_delayed_acts.py",)),
 }
 
 

@@ -124,6 +124,10 @@ class ActRates:
         """Nothing has been signed."""
         self._accounts: dict[bytes, _Account] = {}
 
+    def __len__(self) -> int:
+        """How many keys have signed something that counts."""
+        return len(self._accounts)
+
     def note(self, place: Place, kind: int, size: int) -> None:
         """An act has come in."""
         self._enter(place, kind, cost_of(place.level, size))

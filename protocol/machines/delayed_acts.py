@@ -63,9 +63,13 @@ class DelayedActs:
         """Forget one."""
         return self._delays.pop(element_id, None)
 
+    def places(self) -> list[tuple[int, bytes]]:
+        """The places of all in the order of ids."""
+        return [(delay.second, element_id) for element_id, delay in self._delays.items()]
+
     def pop_all(self) -> list[tuple[int, bytes]]:
         """Forget all: their places in the order."""
-        places = [(delay.second, element_id) for element_id, delay in self._delays.items()]
+        places = self.places()
         self._delays.clear()
         return places
 

@@ -26,6 +26,7 @@ from protocol.limits import (
     OUTBOX_BYTES_MAX,
     QUARANTINED_MAX,
 )
+from protocol.machines.members import Members
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.peer_time import hlc_s
 from protocol.sim.claims import CheckFailed, require
@@ -94,8 +95,18 @@ def check_set(node: Node, world: World) -> None:
         world.note_judged(content, _judge(node, raws))
     ids, meaning = world.judged[content]
     live = node.machine.members
-    require(ids == live.ids.entries(0, len(live.ids)), "validity", f"{node.name}'s ids are not its store's")
+    require(ids == _entries_inside(live), "validity", f"{node.name}'s ids are not its store's")
     require(meaning == _meaning(live.view), "validity", f"{node.name}'s view is not its store's")
+
+
+def _entries_inside(members: Members) -> bytes:
+    """The ordered ids of what is in the set; what is delayed is only known of."""
+    if not len(members.delayed):
+        return members.ids.entries(0, len(members.ids))
+    inside = OrderedIds(members.ids)
+    for place in members.delayed.places():
+        require(inside.discard(*place), "validity", "something is delayed that nobody knows of")
+    return inside.entries(0, len(inside))
 
 
 def _check_causes(node: Node, elements: Iterable[Element]) -> None:
@@ -145,13 +156,16 @@ def _meaning(view: View) -> object:
 
 
 def check_own_credential(node: Node, world: World) -> None:
-    """The credential in use is the best of those that the store and the kept evidence give."""
+    """The credential in use is the best of those that the store and the kept evidence give, without what
+    the node was told is revoked.
+    """
     members, now_s = node.machine.members, node.moment().utc_s
     held = members.view.holding(node.key.public.pid, now_s)
     raw = members.own_bundle(now_s, node.store)
     leaf = world.read(raw).leaf if raw else None
     if leaf is not None and leaf.window.holds(now_s):
         held.append(leaf)
+    held = [grant for grant in held if not members.is_told_revoked(grant)]
     best, used = min(held, key=Grant.rank, default=None), members.own_grant(now_s)
     if (best and best.act_id) != (used and used.act_id):
         raise CheckFailed(f"own credential: {node.name} goes by {used}, and the best is {best}")

@@ -101,6 +101,7 @@ def test_what_was_forgotten_leaves_no_trace(kept, gone, today):
         rates.forget(place(day), kind, size)
     for day, kind, size in kept:
         plain.note(place(day), kind, size)
+    assert len(rates) == len(plain) == bool(kept)
     for kind in KINDS:
         for size in (1, 2000, 5000):
             one = place(today)
