@@ -38,6 +38,7 @@ DESPITE_IDS_MAX = 16
 ADOPTS_IDS_MAX = 16
 ROOT_KEYS_MAX = 16  # of one operating or recovery set: arbitrary, more than people share out
 KEPT_PROOF_STEPS_MAX = 32  # of the proof that a rotation keeps a grant: a tree of 2**32 acts
+ROTATION_HEADS_MAX = 512  # that a rotation of our own keeps: it is in every bundle, and leaves room there
 RIVALS_TOLD_MAX = 16  # rival rotations that one node tells of: arbitrary, one is alarming enough
 EXT_BYTES_MAX = 4096
 PROPERTIES_EXTRA_MAX = 64  # entries of the extra map: arbitrary, bounds the act
@@ -68,6 +69,7 @@ ACT_RATES_TOLD_MAX = 64  # keys of which it is remembered that an alarm was rais
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 BUNDLE_ACTS_MAX = 64  # a chain of 25, and as many rotations of the root as fit beside it
+REMOVAL_PROOF_BYTES_MAX = 60 * 1024  # as it is kept, with all acts; it travels inside NOTHING_FRAME_BYTES
 DOCUMENT_BYTES_MAX = 128 * 1024
 ROOT_FILE_BYTES_MAX = 64 * 1024  # what is carried to a root key and back: an act, and what surrounds it
 INVITATION_ADDRESSES_MAX = 16
@@ -94,6 +96,7 @@ HANDSHAKE_MS_MAX = 10_000
 DIAL_FAILURES_MAX = 8  # in a row, then a learnt address is forgotten: arbitrary, about two minutes
 REDIAL_MS_MIN = 500
 REDIAL_MS_MAX = 60_000  # promise P13
+REDIAL_REMOVED_MS = 300_000  # by a node that was told that it is removed: somebody may bring it back
 PICKUP_POLL_MS_MIN = 1_000  # a subject that waits for its first credential asks again this soon …
 PICKUP_POLL_MS_MAX = 60_000  # … and doubles up to here
 

@@ -21,8 +21,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from protocol.authority.bodies import BODIES, LISTS_OF_32, Body, Hlc, Id, Level, UnknownBody
+from protocol.authority.bodies import (
+    BODIES,
+    LISTS_OF_32,
+    Body,
+    Hlc,
+    Id,
+    Kind,
+    Level,
+    RotateRootBody,
+    UnknownBody,
+)
 from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.credentials.certificates import decode_untrusted_certificate
 from protocol.credentials.keys import PrivateKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError, malformed
 from protocol.ids import CHAIN_BYTES, framed, split_ids, tagged_hash
@@ -101,13 +112,14 @@ class Act:
 
     def checks(self) -> tuple[SignatureCheck, ...]:
         """What must hold cryptographically: one signature of the author, or one of each listed signer at
-        level 0.
+        level 0, and of a rotation those of its root certificates.
         """
         message = act_message(self.content)
-        return tuple(
+        own = tuple(
             SignatureCheck(key, signature, message)
             for key, signature in zip(self.keys, self.signatures, strict=True)
         )
+        return own if self.kind != Kind.ROTATE_ROOT else own + _certificate_checks(self.body)
 
 
 def sign_act(place: Place, kind: int, body: Body, signers: Sequence[PrivateKey]) -> Act:
@@ -220,8 +232,17 @@ def _check_signers(fields: _Content, keys: tuple[bytes, ...]) -> tuple[bytes, ..
     return pids
 
 
+def _certificate_checks(rotation: Body) -> tuple[SignatureCheck, ...]:
+    assert isinstance(rotation, RotateRootBody)
+    certificates = map(decode_untrusted_certificate, rotation.certificates)
+    return tuple(certificate.check(certificate.key) for certificate in certificates)
+
+
 def _decode_body(kind: int, value: dict[str, Any]) -> Body:
     body = convert_untrusted(value, BODIES.get(kind, UnknownBody))
+    if isinstance(body, RotateRootBody):
+        for der in body.certificates:
+            decode_untrusted_certificate(der)
     for name in LISTS_OF_32:
         if len(getattr(body, name, b"")) % 32:
             raise malformed(f"{name} is a list of 32-byte entries")

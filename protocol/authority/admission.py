@@ -13,7 +13,7 @@ siblings (all branches of a fork are admitted, so that the fork shows).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,10 +23,13 @@ from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.root import (
     Root,
     is_genesis,
+    operating_keys,
     operating_pids,
     read_untrusted_genesis,
     revealed_commitment,
 )
+from protocol.authority.root_certificates import GroupFacts, are_in_order, certifies
+from protocol.credentials.certificates import Certificate, decode_untrusted_certificate
 from protocol.credentials.keys import public_key_untrusted
 from protocol.credentials.names import check_friendly_name
 from protocol.credentials.roles import may_issue, roles_fit_level, roles_well_formed
@@ -40,8 +43,8 @@ from protocol.peer_time import hlc_s
 class Admitted:
     """What later acts need of an admitted one: `grant` is set for a GRANT, `root` for a ROTATE_ROOT.
 
-    `line` are the pids of the keys that its chain of certificates certifies: the root's key, for a GRANT
-    those of the subjects down to its own, for other kinds none.
+    `line` are the pids of the keys that its chain of certificates certifies: of a GRANT the root's key that
+    signed the certificate below it, then those of the subjects down to its own; of other kinds none.
     """
 
     id: bytes
@@ -136,11 +139,7 @@ def _case(act: Act, known: Known) -> Case:
 def admitted_of(case: Case) -> Admitted:
     """What remains of a case that broke no rule. Raises: RemoteProtocolError for a malformed root."""
     act, root = case.act, _root_of(case)
-    line: tuple[bytes, ...] = ()
-    if root is not None:
-        line = (root.grc.pid,)
-    elif case.grant is not None:
-        line = (*_above(case), case.grant.pid)
+    line = () if case.grant is None else (*_above(case), case.grant.pid)
     return Admitted(act.id, act.place, act.kind, case.grant, root, line)
 
 
@@ -159,6 +158,9 @@ def _root_of(case: Case) -> Root | None:
         operating=operating_pids(body),
         threshold=body.threshold,
         commitment=body.next,
+        keys=operating_keys(body),
+        certificates=tuple((one.key.pid, one.der) for one in _certificates(body)),
+        kept=body.kept,
     )
 
 
@@ -254,7 +256,16 @@ def _granted(case: Case) -> Grant:
 
 def _above(case: Case) -> tuple[bytes, ...]:
     """The line of the credential that a grant is made under."""
-    return () if case.cred is None else case.cred.line
+    if case.cred is None:
+        return ()
+    return case.cred.line if case.cred.root is None else root_line(case.cred.root, case.act.signers)
+
+
+def root_line(root: Root, signers: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The pid of the operating key that signs the certificates which these `signers` (ascending pids) grant:
+    the first of them; under genesis the root's first key, which alone has a certificate there.
+    """
+    return (root.grc.pid,) if root.version == 1 else tuple(signers[:1])
 
 
 def grant_level_is_junior(case: Case) -> str | None:
@@ -358,6 +369,24 @@ def rotation_changes_the_operating_set(case: Case) -> str | None:
     return None if root is not None and new != root.operating else "rotation_changes_the_operating_set"
 
 
+def _certificates(body: RotateRootBody) -> list[Certificate]:
+    return [decode_untrusted_certificate(der) for der in body.certificates]
+
+
+def rotation_certifies_its_own_keys(case: Case) -> str | None:
+    """Its root certificates are of operating keys that it installs, ascending, one for a key at most, and say
+    what follows from genesis and nothing else.
+
+    Guards: a chain of certificates that begins with a key which signs nothing, or outlives the group's own.
+    """
+    root, body = (case.cred.root if case.cred is not None else None), _rotation(case)
+    certificates, operating = _certificates(body), operating_keys(body)
+    fit = root is not None and all(
+        one.key in operating and certifies(GroupFacts.of(root), one, one.key) for one in certificates
+    )
+    return None if fit and are_in_order(certificates) else "rotation_certifies_its_own_keys"
+
+
 CHAIN_RULES: tuple[Rule, ...] = (
     first_act_has_no_prev,
     prev_is_same_chain,
@@ -385,5 +414,6 @@ ROTATION_RULES: tuple[Rule, ...] = (
     rotation_is_signed_by_recovery_keys,
     rotation_uses_up_the_recovery_set,
     rotation_changes_the_operating_set,
+    rotation_certifies_its_own_keys,
 )
 _OWN_RULES: dict[int, tuple[Rule, ...]] = {Kind.GRANT: GRANT_RULES, Kind.ROTATE_ROOT: ROTATION_RULES}

@@ -9,7 +9,8 @@ from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.admission import Admitted
 from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.elements import Element, make_grc
-from protocol.authority.issuing import Issuer, Plan, write_grant
+from protocol.authority.issuers import Issuer
+from protocol.authority.issuing import Plan, write_grant
 from protocol.authority.root import Root, make_genesis, read_untrusted_genesis
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.credentials.names import PeerName, check_classifier, name_of_group

@@ -26,7 +26,7 @@ from protocol.authority.acts import Act, Place, sign_act
 from protocol.authority.bodies import GrantBody, Kind
 from protocol.authority.elements import Der, make_der
 from protocol.authority.grants import Grant
-from protocol.authority.root import Root
+from protocol.authority.issuers import Issuer, Standing, check_certified, root_issuer
 from protocol.authority.view import View
 from protocol.credentials.certificates import GmcFacts, serial_of, sign_gmc
 from protocol.credentials.keys import PrivateKey, PublicKey
@@ -40,11 +40,9 @@ from protocol.limits import (
     DEFAULT_LIFE_S,
     DESPITE_IDS_MAX,
     END_OF_TIME_S,
-    HLC_AHEAD_MS_MAX,
     LEVEL_ADMIN_MAX,
-    LEVEL_ROOT,
 )
-from protocol.peer_time import Moment, Window, hlc_ms, hlc_s
+from protocol.peer_time import Window, hlc_s
 
 _DOCUMENT_HINT = "ask the subject for its document: peerd identity document"
 
@@ -81,30 +79,6 @@ class IssueRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
-    """Under what this daemon signs: its own live grant, or the root version (`grant` None, level 0).
-
-    `window` bounds all that it issues.
-    """
-
-    signer: PrivateKey
-    level: int
-    cred: bytes
-    grant: Grant | None
-    window: Window
-
-    @classmethod
-    def member(cls, signer: PrivateKey, grant: Grant) -> Issuer:
-        """A member under one of its grants."""
-        return cls(signer, grant.level, grant.act_id, grant, grant.window)
-
-    @classmethod
-    def root(cls, signer: PrivateKey, root: Root) -> Issuer:
-        """The root, by one of its operating keys."""
-        return cls(signer, LEVEL_ROOT, root.rotation, None, root.window)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """A grant that the rules allow."""
 
@@ -128,13 +102,9 @@ def choose_issuer(
 ) -> Issuer:
     """Who signs: this member's current credential, or the group's root key on request."""
     if request.as_root:
-        if root is None or view.root is None or root.public.pid not in view.root.operating:
-            raise RuleError(
-                "no-key-access",
-                "this daemon does not hold the group's root key",
-                hint="issue on the creator's machine",
-            )
-        return Issuer.root(root, view.root)
+        issuer = root_issuer(view.root, root)
+        check_certified(view.root, issuer.signer.public)
+        return issuer
     grant = view.current(own.public.pid, at_s)
     if grant is None:
         raise RuleError(
@@ -147,6 +117,11 @@ def choose_issuer(
 
 def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> Plan:
     """Decide one issue at the act time `hlc`. Raises: RuleError under the slug of the check that refuses."""
+    return plan_for(view, issuer.standing, request, hlc)
+
+
+def plan_for(view: View, issuer: Standing, request: IssueRequest, hlc: int) -> Plan:
+    """The same for whoever will sign, without the key. Raises: RuleError."""
     if not (request.store or request.invitation):
         raise RuleError(
             "invalid-argument",
@@ -181,18 +156,7 @@ def plan_grant(view: View, issuer: Issuer, request: IssueRequest, hlc: int) -> P
     return replace(plan, despite=_despite(view, issuer, plan))
 
 
-def check_clock(view: View, now: Moment) -> None:
-    """Refuse to sign by a clock that lies behind what the group has signed. Raises: RuleError."""
-    behind_ms = hlc_ms(view.latest_hlc) - now.utc_ms
-    if behind_ms > HLC_AHEAD_MS_MAX:
-        raise RuleError(
-            "clock-not-trusted",
-            f"this machine's clock is {behind_ms // 1000} seconds behind the group's latest act",
-            hint="set the clock; credential issue --trust-clock signs by it all the same",
-        )
-
-
-def _check_issuer(issuer: Issuer, hlc: int) -> None:
+def _check_issuer(issuer: Standing, hlc: int) -> None:
     if not issues(issuer.level):
         raise RuleError(
             "not-authorized",
@@ -248,10 +212,9 @@ def _subject_key(base: Grant | None, request: IssueRequest) -> PublicKey:
     return request.key
 
 
-def _check_line(view: View, issuer: Issuer, key: PublicKey) -> None:
+def _check_line(view: View, issuer: Standing, key: PublicKey) -> None:
     """The keys above the subject's are others, and few enough for one more certificate below them."""
-    admitted = view.admitted(issuer.cred)
-    line = () if admitted is None else admitted.line
+    line = issuer.line(view)
     if key.pid in line:
         raise RuleError(
             "circular-chain",
@@ -266,7 +229,9 @@ def _check_line(view: View, issuer: Issuer, key: PublicKey) -> None:
         )
 
 
-def _level_and_roles(issuer: Issuer, base: Grant | None, info: CredentialInfo) -> tuple[int, tuple[int, ...]]:
+def _level_and_roles(
+    issuer: Standing, base: Grant | None, info: CredentialInfo
+) -> tuple[int, tuple[int, ...]]:
     if info.role is None and base is not None:
         level, roles = base.level, base.roles
     else:
@@ -295,7 +260,7 @@ def _friendly_name(base: Grant | None, info: CredentialInfo) -> str:
 
 
 def _period(
-    view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int
+    view: View, issuer: Standing, base: Grant | None, info: CredentialInfo, now_s: int
 ) -> tuple[Window, int]:
     """The window and the wanted life. A life counts from the act; the start lies a little before it, for
     clocks that lag.
@@ -311,7 +276,7 @@ def _period(
     return Window(start, end), wanted
 
 
-def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int) -> int:
+def _start(issuer: Standing, base: Grant | None, info: CredentialInfo, now_s: int) -> int:
     after = -1 if base is None else base.window.start
     if info.not_before is None:
         return max(now_s - BACKDATING_S, issuer.window.start, after + 1)
@@ -330,7 +295,9 @@ def _start(issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int)
     return info.not_before
 
 
-def _end(view: View, issuer: Issuer, base: Grant | None, info: CredentialInfo, now_s: int) -> tuple[int, int]:
+def _end(
+    view: View, issuer: Standing, base: Grant | None, info: CredentialInfo, now_s: int
+) -> tuple[int, int]:
     """The last second, and the life in seconds that was wanted (0: as long as possible)."""
     if info.not_after is not None and info.valid_s is not None:
         raise RuleError(
@@ -385,7 +352,7 @@ class _Offer:
     info: CredentialInfo
 
 
-def _check_against(base: Grant, issuer: Issuer, request: IssueRequest, offer: _Offer, now_s: int) -> None:
+def _check_against(base: Grant, issuer: Standing, request: IssueRequest, offer: _Offer, now_s: int) -> None:
     """Whether a new credential may stand beside, or in the place of, the one that it starts from."""
     if request.adopt is not None:
         if offer.level != base.level:
@@ -425,7 +392,7 @@ def _renewed(base: Grant | None, level: int, request: IssueRequest) -> bytes | N
     return base.act_id
 
 
-def _check_may_replace(issuer: Issuer, base: Grant) -> None:
+def _check_may_replace(issuer: Standing, base: Grant) -> None:
     if issuer.level >= base.level or issuer.level > LEVEL_ADMIN_MAX:
         raise RuleError(
             "not-authorized",
@@ -435,7 +402,7 @@ def _check_may_replace(issuer: Issuer, base: Grant) -> None:
         )
 
 
-def _despite(view: View, issuer: Issuer, plan: Plan) -> tuple[bytes, ...]:
+def _despite(view: View, issuer: Standing, plan: Plan) -> tuple[bytes, ...]:
     """The removals that would hit the planned grant, for it to name. Raises: RuleError where that would not
     help.
     """
@@ -464,12 +431,12 @@ def _despite(view: View, issuer: Issuer, plan: Plan) -> tuple[bytes, ...]:
     return named if len(named) <= DESPITE_IDS_MAX else hits
 
 
-def _planned(view: View, issuer: Issuer, plan: Plan) -> Grant:
+def _planned(view: View, issuer: Standing, plan: Plan) -> Grant:
     """The planned grant as far as removals look at it."""
     return Grant(
         act_id=bytes(32),
         gid=view.gid,
-        author=view.gid if issuer.grant is None else issuer.signer.public.pid,
+        author=view.gid if issuer.grant is None else issuer.pid,
         author_level=issuer.level,
         chain=b"",
         seq=0,
@@ -502,7 +469,14 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         issuer_is_root=issuer.grant is None,
     )
     certificate = sign_gmc(facts, issuer.signer)
-    body = GrantBody(
+    body = grant_body(plan, hashlib.sha256(certificate.der).digest())
+    act = sign_act(place, Kind.GRANT, body, [issuer.signer])
+    return act, make_der(act.id, issuer.signer.public, certificate)
+
+
+def grant_body(plan: Plan, der: bytes) -> GrantBody:
+    """What the act of a planned grant says; `der` is the hash of its certificate (32 bytes)."""
+    return GrantBody(
         key=plan.key.raw,
         name=str(plan.name),
         friendly=plan.friendly_name,
@@ -511,12 +485,10 @@ def write_grant(plan: Plan, issuer: Issuer, place: Place) -> tuple[Act, Der]:
         start=plan.window.start,
         end=plan.window.end,
         wanted=plan.wanted,
-        der=hashlib.sha256(certificate.der).digest(),
+        der=der,
         store=plan.stored,
         renews=plan.renews,
         despite=b"".join(sorted(plan.despite)),
         adopts=plan.adopts or b"",
         keep=b"".join(plan.keep),
     )
-    act = sign_act(place, Kind.GRANT, body, [issuer.signer])
-    return act, make_der(act.id, issuer.signer.public, certificate)

@@ -33,7 +33,8 @@ _CHAIN_BYTES = 16
 class Root:
     """One root version as evaluation needs it. `operating` holds pids and `keys` the keys that go with them,
     `rotation` is the id of the act that installed it. `certificates` are its root certificates by pid, those
-    that the rotation holds: genesis has none, its certificate is an element of its own.
+    that the rotation holds: genesis has none, its certificate is an element of its own. `kept` is the hash of
+    what the rotation keeps of the version before (kept.py).
     """
 
     gid: bytes
@@ -47,6 +48,7 @@ class Root:
     commitment: bytes
     keys: tuple[PublicKey, ...] = ()
     certificates: tuple[tuple[bytes, bytes], ...] = ()
+    kept: bytes | None = None
 
     @property
     def window(self) -> Window:
@@ -60,9 +62,15 @@ class Root:
 
     def certifies(self, pid: bytes) -> bool:
         """Whether chains of certificates can begin with this operating key."""
-        if self.version == 1:
-            return pid == self.grc.pid
-        return any(one == pid for one, _ in self.certificates)
+        return pid == self.grc.pid if self.version == 1 else self.certificate_of(pid) is not None
+
+    def certificate_of(self, pid: bytes) -> bytes | None:
+        """The DER of an operating key's root certificate that the rotation holds; None if it holds none."""
+        return next((der for one, der in self.certificates if one == pid), None)
+
+    def agreed_by(self, signers: Sequence[bytes]) -> bool:
+        """Whether enough of these signers (pids) are operating keys of this version."""
+        return sum(pid in self.operating for pid in signers) >= self.threshold
 
 
 def grc_window(created: int) -> Window:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocol.authority.root import Root, grc_window
 from protocol.credentials.certificates import Certificate, build_grc
@@ -62,4 +63,4 @@ def certifies(facts: GroupFacts, certificate: Certificate, key: PublicKey) -> bo
 def are_in_order(certificates: Sequence[Certificate]) -> bool:
     """Whether they stand ascending by raw key, each key once, as a rotation lists them."""
     raws = [one.key.raw for one in certificates]
-    return all(a < b for a, b in zip(raws, raws[1:], strict=False))
+    return all(a < b for a, b in pairwise(raws))

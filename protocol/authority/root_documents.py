@@ -21,6 +21,7 @@ from protocol.authority.root_certificates import GroupFacts, build_root_certific
 from protocol.codec import convert_untrusted, decode_untrusted, encode
 from protocol.credentials.certificates import Certificate, decode_untrusted_certificate
 from protocol.credentials.keys import PrivateKey, PublicKey, holds, public_key_untrusted
+from protocol.credentials.names import check_classifier
 from protocol.errors import RemoteProtocolError, RuleError
 from protocol.ids import tagged_hash
 from protocol.limits import CERTIFICATE_BYTES_MAX, CLASSIFIER_CHARACTERS_MAX, ROOT_FILE_BYTES_MAX
@@ -105,12 +106,16 @@ def _group_fields(group: GroupFacts) -> dict[str, Any]:
 
 
 def _group_of(form: _GroupForm) -> GroupFacts:
-    group = GroupFacts(form.gid, form.classifier, form.created)
+    return group_facts(form.gid, form.classifier, form.created)
+
+
+def group_facts(gid: bytes, classifier: str, created: int) -> GroupFacts:
+    """Of values from anywhere. Raises: RuleError("draft-not-acceptable")."""
     try:
-        assert group.name
+        check_classifier(classifier)
     except RuleError as error:
         raise not_acceptable(error.detail) from None
-    return group
+    return GroupFacts(gid, classifier, created)
 
 
 # --- the sealed form ----------------------------------------------------------------------------------------
@@ -149,7 +154,9 @@ def _opened(raw: bytes) -> dict[str, Any]:
         fields = decode_untrusted(outer[0], bytes_max=ROOT_FILE_BYTES_MAX)
     except RemoteProtocolError as error:
         raise not_acceptable(error.detail) from None
-    if type(fields) is not dict or type(fields.get("what")) is not str or fields.get("v") != _VERSION:
+    if type(fields) is not dict or type(fields.get("what")) is not str or type(fields.get("v")) is not int:
+        raise not_acceptable("it is none of peerd's files")
+    if fields["v"] != _VERSION:
         raise not_acceptable("it is of a version that this peerd does not read")
     return fields
 

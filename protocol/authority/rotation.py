@@ -9,10 +9,13 @@ signed under that one count when they lie in the ancestry of its `prev` or of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from protocol.authority.ancestry import Node, heads_of, is_before
+from protocol.authority.ancestry import Node, ancestry, heads_of, is_before
+from protocol.authority.bodies import Kind
+from protocol.limits import ROTATION_HEADS_MAX
+from protocol.peer_time import hlc_s
 
 
 @dataclass(slots=True)
@@ -29,7 +32,7 @@ class RootLine:
         self.versions = {}
         found, last = citing.get(None, []), None
         while found:
-            best = min(found, key=lambda one: (not is_cosigned(one), one.id))
+            best = min(found, key=precedence)
             if last is not None:
                 self.versions[last] = best
             self.versions[best] = None
@@ -47,18 +50,62 @@ class RootLine:
         if version not in self.versions:
             return False
         end = self.versions[version]
-        return end is None or _is_kept_by(end, act)
+        return end is None or is_kept_by(end, act)
 
 
-def _is_kept_by(rotation: Node, act: Node) -> bool:
+def is_kept_by(rotation: Node, act: Node) -> bool:
+    """Whether a rotation lets an act stand that was signed under the version that it replaces."""
     if rotation.prev is not None and is_before(act, rotation.prev):
         return True
     return heads_of(rotation, act.chain).keep(act)
 
 
+def precedence(rotation: Node) -> tuple[bool, bytes]:
+    """Of several rotations out of one version, the one for which this is smallest counts."""
+    return not is_cosigned(rotation), rotation.id
+
+
 def is_cosigned(rotation: Node) -> bool:
     """Whether the operating set that a rotation replaces agreed to it; genesis replaces none."""
     replaced = None if rotation.cred is None else rotation.cred.admitted.root
-    if replaced is None:
-        return False
-    return sum(pid in replaced.operating for pid in rotation.signers) >= replaced.threshold
+    return replaced is not None and replaced.agreed_by(rotation.signers)
+
+
+def cut_of(
+    version: Node, without: Collection[Node], until_s: int | None, matters: Callable[[Node], bool]
+) -> tuple[list[Node], list[bytes]]:
+    """What a new rotation would name in `keep`, and the ids of what it lets stand: all that was signed under
+    a version, but for the acts `without`, what follows them, and what is dated later than a second UTC.
+
+    A rotation is in every bundle, so it names a limited number of heads: those first behind which there is an
+    act that `matters`, then the latest.
+    """
+    signed = [act for act in version.citing or () if act.kind != Kind.ROTATE_ROOT]
+    stands = [
+        act
+        for act in signed
+        if not any(act.chain == one.chain and is_before(one, act) for one in without)
+        and (until_s is None or hlc_s(act.admitted.place.hlc) <= until_s)
+    ]
+    heads: list[Node] = []
+    passed: set[Node] = set()
+    for act in sorted(stands, key=lambda one: (-one.seq, one.id)):
+        if act not in passed:
+            heads.append(act)
+            passed |= ancestry([act])
+    if len(heads) > ROTATION_HEADS_MAX:
+        needed = ancestry(act for act in stands if matters(act))
+        heads.sort(key=lambda one: (one not in needed, -one.admitted.place.hlc, one.id))
+        heads = heads[:ROTATION_HEADS_MAX]
+        passed = ancestry(heads)
+    heads.sort(key=lambda one: one.id)
+    return heads, [act.id for act in stands if act in passed]
+
+
+def kept_by(rotation: Node) -> list[bytes]:
+    """The ids of the acts of the version that a rotation replaces which it lets stand, rotations left out:
+    what its `kept` is the hash of, as far as they are here.
+    """
+    version = rotation.cred
+    signed = [] if version is None or version.citing is None else version.citing
+    return [act.id for act in signed if act.kind != Kind.ROTATE_ROOT and is_kept_by(rotation, act)]

@@ -23,10 +23,12 @@ from protocol.authority.bodies import InviteBody, PropertiesBody, ResignBody, Re
 from protocol.authority.cuts import Claim, excuses_of, own_excuses
 from protocol.authority.evaluation import Evaluation
 from protocol.authority.grants import Grant
+from protocol.authority.kept import KeptTree
 from protocol.authority.linked import may_adopt, may_continue
 from protocol.authority.protected import Protected
 from protocol.authority.reasons import Reason, why_void
 from protocol.authority.root import Root
+from protocol.authority.rotation import cut_of, kept_by, precedence
 from protocol.limits import CHANGED_GRANTS_MAX, LEVEL_ROOT
 
 
@@ -70,6 +72,7 @@ class View:
         self._properties: list[tuple[int, bytes, PropertiesBody]] = []
         self._invites: dict[bytes, InviteBody] = {}
         self._removals: dict[bytes, RevokeBody | ResignBody] = {}
+        self._kept: dict[bytes, tuple[KeptTree, int]] = {}  # by rotation; of so many acts and heads
 
     # --- the set --------------------------------------------------------------------------------------------
 
@@ -180,6 +183,26 @@ class View:
         claim = Claim(grant.pid, grant.level, grant.author, grant.window.end, excuses)
         return evaluation.cuts.on(claim).ids
 
+    def in_spite(self, grant: Grant, despite: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+        """The removals that a grant and the effective ones that it continues say to stand in spite of, each
+        list with the level of who says so. `despite` is what its body says if it has not arrived here.
+        """
+        nodes = self._decided.linked.nodes
+        node = nodes.get(grant.act_id)
+        yield grant.author_level, despite if node is None else node.despite
+        while grant.renews is not None:
+            before = nodes.get(grant.renews)
+            if before is None or not before.effective or not may_continue(grant, before.grant):
+                return
+            assert before.grant is not None
+            grant = before.grant
+            yield before.level, before.despite
+
+    def is_annulled(self, act_id: bytes, level: int) -> bool:
+        """Whether an effective ANNUL takes back an act of this level, which need not have arrived here."""
+        annuls = self._decided.linked.annuls.get(act_id, ())
+        return any(one.effective and one.level < level for one in annuls)
+
     def removals_of(self, pid: bytes) -> tuple[bytes, ...]:
         """The effective revocations of a key and its RESIGNs, ascending: what a grant that brings it back
         has to name in `despite`.
@@ -260,6 +283,71 @@ class View:
     def rotations(self) -> tuple[bytes, ...]:
         """The ids of the effective rotations, genesis first."""
         return tuple(node.id for node in self._decided.root.versions)
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """The versions that these installed."""
+        roots = (node.admitted.root for node in self._decided.root.versions)
+        return tuple(root for root in roots if root is not None)
+
+    def cut_of_root(
+        self, rotation: bytes, without: Sequence[bytes], until_s: int | None
+    ) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """What a rotation that replaces a version would keep of it (rotation.py, `cut_of`): the ids of the
+        heads, ascending, and those of all that stands then.
+        """
+        nodes = [self._nodes[act_id] for act_id in without]
+        last = self._last_properties()
+
+        def matters(act: Node) -> bool:
+            return act.standing == () or (last is not None and act.id == last[1])
+
+        assert self._decided.settled
+        heads, kept = cut_of(self._nodes[rotation], nodes, until_s, matters)
+        return tuple(head.id for head in heads), tuple(kept)
+
+    def would_count(self, rotation: Act) -> bool:
+        """Whether a rotation that is not here yet would be followed: out of the last version, or instead of
+        one that it wins over.
+        """
+        versions = self._decided.root.versions
+        version = self._nodes.get(rotation.place.cred or b"")
+        if version is None or version not in versions:
+            return False
+        end, root = versions[version], version.admitted.root
+        assert root is not None
+        return end is None or (not root.agreed_by(rotation.signers), rotation.id) < precedence(end)
+
+    def outdoes(self, rotation: bytes, other: bytes, agreed: bool) -> bool:
+        """Whether one effective rotation wins over another out of the same version: which id it has, and
+        whether the keys that it replaces `agreed` to it.
+        """
+        return precedence(self._nodes[rotation]) < (not agreed, other)
+
+    def kept_proof(self, grant: Grant) -> bytes | None:
+        """The proof that the rotation which replaced a grant's root version keeps the grant (kept.py): empty
+        when that version still signs, None when there is no proof.
+        """
+        version, versions = self._nodes[grant.cred], self._decided.root.versions
+        if version not in versions:
+            return None
+        end = versions[version]
+        if end is None:
+            return b""
+        tree, root = self._kept_tree(end), end.admitted.root
+        assert root is not None
+        return tree.proof(grant.act_id) if tree.root == root.kept else None
+
+    def _kept_tree(self, rotation: Node) -> KeptTree:
+        """Made anew only when acts have come that it may keep."""
+        cred, heads = rotation.cred, rotation.heads or {}
+        signed = 0 if cred is None else len(cred.citing or ())
+        size = signed + sum(len(one.acts) for one in heads.values())
+        tree, of = self._kept.get(rotation.id, (None, -1))
+        if tree is None or of != size:
+            tree = KeptTree(kept_by(rotation))
+            self._kept[rotation.id] = (tree, size)
+        return tree
 
     @property
     def rival_rotations(self) -> tuple[bytes, ...]:

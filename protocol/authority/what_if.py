@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.authority.acts import Act, decode_untrusted_act
-from protocol.authority.admission import Admitted
+from protocol.authority.admission import Admitted, Valid, admit
 from protocol.authority.bodies import Kind
 from protocol.authority.grants import Grant
 from protocol.authority.view import View
@@ -52,10 +52,14 @@ def read_view(gid: bytes, kept: Iterable[Kept]) -> View:
 
 
 def what_if(view: View, act: Act, at_s: int) -> Fall:
-    """What a new act, which holds no grant, changes at a second UTC. The view has it afterwards."""
+    """What a new act, which holds no grant, changes at a second UTC. The view has it afterwards. An act that
+    is not signed yet will do, that of a draft for example.
+    """
     assert act.kind != Kind.GRANT, "a grant takes nothing down"
     live, members, effective = _live(view), _members(view, at_s), _effective(view)
-    view.add(act, Admitted(act.id, act.place, act.kind))
+    verdict = admit(act, view)
+    assert isinstance(verdict, Valid), verdict
+    view.add(act, verdict.admitted)
     live_now, members_now, effective_now = _live(view), _members(view, at_s), _effective(view)
     void = tuple(act_id for act_id in effective if act_id not in effective_now)
     return Fall(

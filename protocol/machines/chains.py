@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, Place
-from protocol.authority.issuing import Issuer
+from protocol.authority.issuers import Issuer
 from protocol.authority.view import View
 from protocol.ids import CHAIN_BYTES
 from protocol.limits import HLC_AHEAD_MS_MAX

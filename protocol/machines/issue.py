@@ -8,36 +8,23 @@ changes before all are signed.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import msgspec
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, sign_act
-from protocol.authority.bodies import Kind, PropertiesBody, RevokeCredentialBody
+from protocol.authority.bodies import Kind, RevokeCredentialBody
 from protocol.authority.bundle import encode_bundle, path_evidence
 from protocol.authority.elements import Der
-from protocol.authority.issuing import (
-    Issuer,
-    IssueRequest,
-    Plan,
-    check_clock,
-    choose_issuer,
-    plan_grant,
-    write_grant,
-)
-from protocol.authority.root import Root
+from protocol.authority.issuers import Issuer, check_clock, check_ready, root_issuer
+from protocol.authority.issuing import IssueRequest, Plan, choose_issuer, plan_grant, write_grant
+from protocol.authority.properties import changed_properties
 from protocol.authority.view import View
-from protocol.codec import encode
 from protocol.credentials.keys import PrivateKey
-from protocol.credentials.names import check_comment, check_friendly_name
 from protocol.errors import RuleError
 from protocol.limits import (
     BUNDLE_BYTES_MAX,
     ELEMENTS_PER_FRAME_MAX,
-    PROPERTIES_BYTES_MAX,
 )
 from protocol.machines.act_rates import ActRates
 from protocol.machines.chains import Pen, Pens
@@ -98,16 +85,9 @@ class Issuing:
 
     def set_properties(self, command: SetProperties, view: View, now: Moment, store: ActSet) -> Act:
         """Sign the group's properties with some of them changed. Raises: RuleError, with nothing changed."""
-        root = check_ready(view)
-        if command.root.public.pid not in root.operating:
-            raise RuleError(
-                "no-key-access",
-                "this daemon does not hold the group's root key",
-                hint="set properties on the creator's machine",
-            )
+        issuer = root_issuer(check_ready(view), command.root)
         check_clock(view, now)
         body = changed_properties(view.properties, command.changes)
-        issuer = Issuer.root(command.root, root)
         pens = Pens(view, self._rng, now, store)
         pen = pens.of(issuer)
         pen.hlc = max(pen.hlc, view.properties_hlc)  # of two, the later one counts
@@ -162,35 +142,3 @@ def _evidence_room(view: View, issuer: Issuer, store: ActSet) -> int:
             hint="wait until this node has synchronized: peerd status",
         )
     return BUNDLE_BYTES_MAX - _LEAF_OVERHEAD_BYTES - len(encode_bundle(*evidence))
-
-
-def check_ready(view: View) -> Root:
-    """The root version that signs now. Raises: RuleError(group-not-ready) before genesis has arrived."""
-    if view.root is None:
-        raise RuleError(
-            "group-not-ready",
-            "the group's acts have not arrived on this node yet",
-            hint="connect to a member first: peerd group connect GROUP --address HOST:PORT",
-        )
-    return view.root
-
-
-def changed_properties(before: PropertiesBody, changes: Mapping[str, Any]) -> PropertiesBody:
-    """The properties after some changes. Raises: RuleError(invalid-properties, invalid-friendly-name)."""
-    unknown = sorted(changes.keys() - set(PropertiesBody.__struct_fields__))
-    if unknown:
-        raise _bad_properties(f"there is no property {unknown[0]}")
-    merged = {**msgspec.to_builtins(before, builtin_types=(bytes,)), **changes}
-    try:
-        body = msgspec.convert(merged, PropertiesBody, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
-        raise _bad_properties(f"the properties are not acceptable: {error}") from None
-    check_friendly_name(body.friendly)
-    check_comment(body.comment)
-    if len(encode(msgspec.to_builtins(body, builtin_types=(bytes,)))) > PROPERTIES_BYTES_MAX:
-        raise _bad_properties("the properties are too large to travel")
-    return body
-
-
-def _bad_properties(detail: str) -> RuleError:
-    return RuleError("invalid-properties", detail, hint="peerd group set GROUP shows what they are now")

@@ -23,7 +23,7 @@ from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, sign_act
 from protocol.authority.bodies import AnnulBody, Kind, ResignBody, RevokeCredentialBody, RevokeKeyBody
 from protocol.authority.grants import Grant
-from protocol.authority.issuing import Issuer, check_clock
+from protocol.authority.issuers import Issuer, check_clock, check_ready, root_issuer
 from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
@@ -32,7 +32,6 @@ from protocol.limits import KEEP_IDS_MAX, LEVEL_ADMIN_MAX, LEVEL_INVITING_MEMBER
 from protocol.machines.act_rates import ActRates
 from protocol.machines.chains import Pens
 from protocol.machines.events import Annul, Resign, Revoke
-from protocol.machines.issue import check_ready
 from protocol.peer_time import Moment
 
 _REVOCATION_BYTES_MAX = 2048  # without its `keep`: a reason of 255 characters, and what surrounds it
@@ -103,16 +102,10 @@ class Removing:
         offered.
         """
         own = view.current(self._own.public.pid, now.utc_s)
-        root = view.root
-        if command.root is not None and root is not None and command.root.public.pid in root.operating:
-            if command.as_root or own is None or own.level >= target.level:
-                return Issuer.root(command.root, root)
-        elif command.as_root:
-            raise RuleError(
-                "no-key-access",
-                "this daemon does not hold the group's root key",
-                hint="do this on the creator's machine",
-            )
+        root, key = view.root, command.root
+        held = key is not None and root is not None and key.public.pid in root.operating
+        if command.as_root or (held and (own is None or own.level >= target.level)):
+            return root_issuer(root, key)
         if own is None:
             raise RuleError(
                 "not-authorized",
@@ -163,7 +156,7 @@ class Removing:
 
     def annul(self, command: Annul, view: View, now: Moment, store: ActSet) -> Act:
         """Take back one act of somebody junior."""
-        root = check_ready(view)
+        check_ready(view)
         check_clock(view, now)
         act = view.admitted(command.act_id)
         if act is None:
@@ -173,7 +166,7 @@ class Removing:
         own = view.current(self._own.public.pid, now.utc_s)
         level = act.place.level
         if command.root is not None and (own is None or own.level >= level):
-            issuer = Issuer.root(command.root, root)
+            issuer = root_issuer(view.root, command.root)
         elif own is not None:
             issuer = Issuer.member(self._own, own)
         else:

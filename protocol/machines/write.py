@@ -15,7 +15,7 @@ import random
 from dataclasses import dataclass, replace
 
 from protocol.authority.grants import Grant
-from protocol.authority.issuing import check_clock
+from protocol.authority.issuers import check_clock
 from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN

@@ -12,7 +12,7 @@ is such a grant; the last is always made, and all keyword overrides are its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -22,11 +22,14 @@ import msgspec
 from protocol.authority.act_set import ActStore
 from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.admission import Valid, Verdict, admit
-from protocol.authority.bodies import Body, GrantBody, Kind, PropertiesBody
+from protocol.authority.bodies import Body, GrantBody, Kind, PropertiesBody, RotateRootBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle, make_bundle
 from protocol.authority.elements import Der, Element, admit_der, make_der
 from protocol.authority.founding import Founding, found_group
 from protocol.authority.grants import Grant, read_untrusted_grant
+from protocol.authority.kept import KeptTree
+from protocol.authority.root import commitment_of
+from protocol.authority.root_certificates import GroupFacts, build_root_certificate
 from protocol.authority.view import View
 from protocol.codec import encode
 from protocol.credentials.certificates import GmcFacts, sign_gmc
@@ -76,6 +79,22 @@ class Granted:
         return (self.act, self.der)
 
 
+@dataclass(frozen=True)
+class RecoveryNames:
+    """The names of a recovery set, the first `threshold` of which sign."""
+
+    names: tuple[str, ...]
+    threshold: int = 1
+
+    @property
+    def joined(self) -> bytes:
+        return b"".join(sorted(named(name).public.raw for name in self.names))
+
+    @property
+    def commitment(self) -> bytes:
+        return commitment_of([named(name).public for name in self.names], self.threshold)
+
+
 class Group:
     """A group that tests grow. Names are those of tests.support.keys; "grc" is its root."""
 
@@ -98,6 +117,8 @@ class Group:
         self.elements: list[Element] = []
         self.granted: dict[bytes, Granted] = {}
         self._hlc = hlc_at(now.utc_ms) + 2
+        self._root, self._root_signers = self.genesis.id, (GRC,)
+        self._recovery = {self.genesis.id: RecoveryNames((f"recovery/{classifier}",))}
         for element in self.founding.elements:
             self._keep(element)
         _, _, act, der, _ = self.founding.elements
@@ -136,8 +157,11 @@ class Group:
 
         `signers` are names, the author's if none is given; `changed` is for `content`.
         """
-        signers = signers or (author,)
+        signers = signers or self._signers(author)
         return self._sign(self.content(author, kind, body, signers, **changed), signers, keep)
+
+    def _signers(self, author: str) -> Sequence[str]:
+        return self._root_signers if author == GRC else (author,)
 
     def content(
         self, author: str, kind: int, body: Body | dict[str, Any], signers: Sequence[str] = (), **changed: Any
@@ -167,7 +191,9 @@ class Group:
             "body": body if isinstance(body, dict) else body_map(body),
         } | changed
         if fields["level"] == LEVEL_ROOT:
-            fields["signers"] = b"".join(key.public.pid for key in self._keys(signers or (author,)))
+            fields["signers"] = b"".join(
+                key.public.pid for key in self._keys(signers or self._signers(author))
+            )
         return {name: value for name, value in fields.items() if value is not None}
 
     def _sign(self, content: dict[str, Any], signers: Sequence[str], keep: bool) -> Act:
@@ -190,7 +216,7 @@ class Group:
     def _credential(self, name: str) -> tuple[int, bytes]:
         """Level and `cred` of a name's acts: its last grant made here, else one that fits nobody."""
         if name == GRC:
-            return LEVEL_ROOT, self.genesis.id
+            return LEVEL_ROOT, self._root
         mine = [one for one in self.granted.values() if one.grant.pid == named(name).public.pid]
         return (mine[-1].grant.level, mine[-1].act.id) if mine else (LEVEL_MEMBER, bytes(32))
 
@@ -244,20 +270,28 @@ class Group:
         told = {name: changed.pop(name) for name in list(changed) if name in _OF_A_GRANT}
         if "at_level" in changed:
             changed["level"] = changed.pop("at_level")
-        signers = signers or (issuer,)
+        signers = signers or self._signers(issuer)
         content = self.content(issuer, Kind.GRANT, {}, signers, **changed)
+        certifier = self._certifier(issuer, signers, content)
         body = self._grant_body(content, subject, role, told)
         draft = self._sign(content | {"body": body_map(body)}, signers, keep=False)
-        facts = read_untrusted_grant(draft).gmc_facts(self.key(issuer).public)
-        certificate = sign_gmc(replace(_certifiable(facts), **told.get("cert", {})), self.key(issuer))
+        facts = read_untrusted_grant(draft).gmc_facts(certifier.public)
+        certificate = sign_gmc(replace(_certifiable(facts), **told.get("cert", {})), certifier)
         fields = body_map(body) | {"der": hashlib.sha256(certificate.der).digest()} | told.get("body", {})
         act = self._sign(content | {"body": fields}, signers, keep)
-        granted = Granted(act, make_der(act.id, self.key(issuer).public, certificate), admit(act, self.view))
+        granted = Granted(act, make_der(act.id, certifier.public, certificate), admit(act, self.view))
         if self.view.admitted(act.id) is not None:
             self.granted[act.id] = granted
             if told.get("publish", True):
                 self._keep(granted.der)
         return granted
+
+    def _certifier(self, issuer: str, signers: Sequence[str], content: dict[str, Any]) -> PrivateKey:
+        """Whose key signs the certificate: the issuer's, and of a later root the first one that signs."""
+        cred = self.view.admitted(content.get("cred", b""))
+        if issuer != GRC or cred is None or cred.root is None or cred.root.version == 1:
+            return self.key(issuer)
+        return self._keys(signers)[0]
 
     def _grant_body(
         self, content: dict[str, Any], subject: str, role: str, told: dict[str, Any]
@@ -283,6 +317,60 @@ class Group:
             der=bytes(32),
             store=told.get("publish", True),
         )
+
+    # --- rotations --------------------------------------------------------------------------------------
+
+    def rotate(
+        self,
+        *operating: str,
+        threshold: int = 1,
+        keep: Iterable[Act] | None = None,
+        cosigned: Sequence[str] = (),
+        recovery: RecoveryNames | None = None,
+        under: bytes | None = None,
+        body: dict[str, Any] | None = None,
+        stay: bool = False,
+    ) -> Act:
+        """Put these names into the root's place, by the recovery keys of the version `under`, the present one
+        if none is given. `keep` are heads, of all chains if none are given; `body` has fields over all
+        others; `stay`: the group's later acts stay under the version before.
+        """
+        version = under or self._root
+        before = self.view.admitted(version)
+        assert before is not None
+        assert before.root is not None
+        revealed, count = self._recovery[version], before.root.version
+        recovery = recovery or RecoveryNames((f"recovery/{self.classifier}/{'/'.join(operating)}",))
+        heads = self.view.heads_of(self.gid) if keep is None else tuple(act.id for act in keep)
+        keys = sorted((self.key(name) for name in operating), key=lambda key: key.public.raw)
+        said = RotateRootBody(
+            from_version=count,
+            operating=b"".join(key.public.raw for key in keys),
+            threshold=threshold,
+            next=recovery.commitment,
+            certificates=[build_root_certificate(GroupFacts.of(before.root), key) for key in keys],
+            revealed=revealed.joined,
+            revealed_threshold=revealed.threshold,
+            keep=b"".join(heads),
+            kept=KeptTree(self._kept(version, heads)).root,
+        )
+        signers = (*revealed.names[: revealed.threshold], *cosigned)
+        chain = hashlib.sha256(f"{count}/{operating}".encode()).digest()[:16]
+        fields = body_map(said) | (body or {})
+        act = self.act(GRC, Kind.ROTATE_ROOT, fields, signers=signers, chain=chain, cred=version)
+        self._recovery[act.id] = recovery
+        if not stay:
+            self._root, self._root_signers = act.id, operating[:threshold]
+        return act
+
+    def _kept(self, version: bytes, heads: Iterable[bytes]) -> Iterator[bytes]:
+        """The acts signed under a version that lie before these heads, rotations left out."""
+        for head in heads:
+            act = self.view.admitted(head)
+            while act is not None:
+                if act.place.cred == version and act.kind != Kind.ROTATE_ROOT:
+                    yield act.id
+                act = None if act.place.prev is None else self.view.admitted(act.place.prev)
 
     # --- evidence ---------------------------------------------------------------------------------------
 

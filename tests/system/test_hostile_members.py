@@ -9,7 +9,8 @@ import pytest
 
 from protocol.authority.acts import Place
 from protocol.authority.bundle import Bundle
-from protocol.authority.issuing import Issuer, Plan, write_grant
+from protocol.authority.issuers import Issuer
+from protocol.authority.issuing import Plan, write_grant
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import name_of_key
 from protocol.credentials.roles import ADMIN, MEMBER, level_for

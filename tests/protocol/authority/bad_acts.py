@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from protocol.authority.acts import Act
 from protocol.authority.bodies import AnnulBody, InviteBody, Kind, PropertiesBody, RotateRootBody, UnknownBody
 from protocol.authority.root import commitment_of
+from protocol.authority.root_certificates import GroupFacts, build_root_certificate
 from protocol.limits import END_OF_TIME_S
 from protocol.peer_time import Window, hlc_at
 from tests.support.builders import GRC, NOW, Group
@@ -215,6 +217,45 @@ def rotation_that_changes_nothing(group):
     return rotate(group, rotation(operating=group.founding.root.grc.raw))
 
 
+def certified(group: Group, *ders: bytes) -> Act:
+    keys = sorted(named(name).public.raw for name in ("new root", "newer root"))
+    return rotate(group, rotation(operating=b"".join(keys), certificates=list(ders)))
+
+
+def root_certificate(group: Group, name: str = "new root", **changed) -> bytes:
+    facts = replace(GroupFacts.of(group.founding.root), **changed)
+    return build_root_certificate(facts, named(name))
+
+
+def rotation_that_certifies_a_stranger(group):
+    return certified(group, root_certificate(group, "eve"))
+
+
+def rotation_that_certifies_a_key_twice(group):
+    return certified(group, *[root_certificate(group)] * 2)
+
+
+def rotation_whose_certificates_are_out_of_order(group):
+    names = sorted(("new root", "newer root"), key=lambda name: named(name).public.raw, reverse=True)
+    return certified(group, *(root_certificate(group, name) for name in names))
+
+
+def rotation_with_a_certificate_of_another_group(group):
+    return certified(group, root_certificate(group, gid=bytes(32)))
+
+
+def rotation_with_a_certificate_of_another_name(group):
+    return certified(group, root_certificate(group, classifier="friends"))
+
+
+def rotation_with_a_certificate_of_another_window(group):
+    return certified(group, root_certificate(group, created=group.founding.root.created - hlc_at(1000)))
+
+
+def rotation_with_a_certificate_of_a_member(group):
+    return certified(group, group.grant("grc -> alice:admin -> new root:member").der.certificate.der)
+
+
 BAD: dict[str, tuple[Callable[[Group], Act], ...]] = {
     "first_act_has_no_prev": (second_act_without_the_first,),
     "prev_is_same_chain": (act_after_another_authors, act_after_one_of_another_chain),
@@ -253,4 +294,13 @@ BAD: dict[str, tuple[Callable[[Group], Act], ...]] = {
     "rotation_is_signed_by_recovery_keys": (rotation_signed_by_the_operating_key,),
     "rotation_uses_up_the_recovery_set": (rotation_that_installs_the_recovery_key,),
     "rotation_changes_the_operating_set": (rotation_that_changes_nothing,),
+    "rotation_certifies_its_own_keys": (
+        rotation_that_certifies_a_stranger,
+        rotation_that_certifies_a_key_twice,
+        rotation_whose_certificates_are_out_of_order,
+        rotation_with_a_certificate_of_another_group,
+        rotation_with_a_certificate_of_another_name,
+        rotation_with_a_certificate_of_another_window,
+        rotation_with_a_certificate_of_a_member,
+    ),
 }

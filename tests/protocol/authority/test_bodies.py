@@ -103,7 +103,6 @@ EDGES: dict[int, list[dict[str, Any]]] = {
             "revealed_threshold": 16,
             "keep": ID,
             "kept": ID,
-            "certificates": [b"x" * 4096],
         },
         {"grc": KEY, "nonce": ID, "classifier": "c" * 149},
     ],

@@ -324,7 +324,7 @@ def test_no_bundle_is_made_while_a_certificate_above_is_missing():
 
 def test_evidence_of_genesis_is_genesis_and_its_certificate():
     acts, ders = parts()
-    assert path_evidence(FAMILY.view, FAMILY.genesis.id, FAMILY.raw_of) == (acts[:1], ders[:1])
+    assert path_evidence(FAMILY.view, FAMILY.genesis.id, FAMILY.raw_of) == (acts[:1], ders[:1], b"")
     assert path_evidence(FAMILY.view, bytes(32), FAMILY.raw_of) is None
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 
 from protocol.authority.acts import Act
-from protocol.authority.bodies import Kind, RevokeCredentialBody, RotateRootBody
-from protocol.authority.bundle import decode_untrusted_bundle, encode_bundle, stands
-from protocol.authority.root import commitment_of
+from protocol.authority.bodies import Kind, RevokeCredentialBody
+from protocol.authority.bundle import stands
 from protocol.authority.view import View
-from protocol.errors import Fault, RemoteProtocolError
-from tests.support.builders import GRC, Granted, Group
+from tests.support.builders import Granted, Group
 from tests.support.keys import named
 from tests.support.views import view_of
 
@@ -28,19 +26,6 @@ def group():
 def revoke(group: Group, by: str, whom: str, *keep: Act) -> Act:
     body = RevokeCredentialBody(key=named(whom).public.raw, keep=b"".join(act.id for act in keep))
     return group.act(by, Kind.REVOKE_CREDENTIAL, body)
-
-
-def rotate(group: Group, *keep: Act) -> Act:
-    body = RotateRootBody(
-        from_version=1,
-        operating=named("new").public.raw,
-        threshold=1,
-        next=commitment_of([], 1),
-        revealed=named("recovery/family").public.raw,
-        revealed_threshold=1,
-        keep=b"".join(act.id for act in keep),
-    )
-    return group.act(GRC, Kind.ROTATE_ROOT, body, signers=("recovery/family",), chain=1)
 
 
 def view_without(group: Group, *granted: Granted) -> View:
@@ -101,35 +86,8 @@ def test_grant_of_a_replaced_root_passes_only_when_it_is_known_to_count(group):
     bundle = group.bundle(group.creator)
     late = group.grant("grc -> zoe:admin", chain=2)
     shown = group.bundle(late)
-    rotate(group, group.creator.act)
+    group.rotate("new", keep=[group.creator.act])
     assert stands(group.view, bundle)
     assert not stands(group.view, shown)
     assert not stands(view_without(group, late), shown)
     assert stands(View(group.gid), shown), "who knows of no rotation cannot tell"
-
-
-def test_bundle_under_a_later_root_shows_the_rotations(group):
-    rotation = rotate(group, group.creator.act)
-    zoe = group.grant("grc -> zoe:admin", cred=rotation.id, signers=("new",), chain=3)
-    assert zoe.grant.author_level == 0
-    bundle = group.bundle(zoe)
-    assert [act.id for act in bundle.acts] == [group.genesis.id, rotation.id, zoe.act.id]
-    assert [grant.act_id for grant in bundle.path] == [zoe.act.id]
-    assert len(bundle.ders) == 2
-    assert stands(group.view, bundle)
-    assert stands(View(group.gid), bundle)
-    old = group.bundle(group.creator)
-    assert [act.id for act in old.acts] == [group.genesis.id, group.creator.act.id]
-
-
-def test_bundle_needs_a_certificate_for_each_grant_and_none_for_a_rotation(group):
-    rotation = rotate(group, group.creator.act)
-    zoe = group.grant("grc -> zoe:admin", cred=rotation.id, signers=("new",), chain=3)
-    bundle = group.bundle(zoe)
-    ders = [der.certificate.der for der in bundle.ders]
-    for wrong in (ders[:1] * 2 + ders[1:], [*ders, ders[1]]):
-        with pytest.raises(RemoteProtocolError) as caught:
-            decode_untrusted_bundle(
-                encode_bundle([act.raw for act in bundle.acts], wrong), authority=group.authority
-            )
-        assert caught.value.fault is Fault.BAD_EVIDENCE

@@ -12,14 +12,8 @@ from protocol.authority.admission import Valid, admit
 from protocol.authority.bundle import decode_untrusted_bundle, make_bundle
 from protocol.authority.elements import admit_der
 from protocol.authority.grants import Grant
-from protocol.authority.issuing import (
-    CredentialInfo,
-    IssueRequest,
-    check_clock,
-    choose_issuer,
-    plan_grant,
-    write_grant,
-)
+from protocol.authority.issuers import check_clock
+from protocol.authority.issuing import CredentialInfo, IssueRequest, choose_issuer, plan_grant, write_grant
 from protocol.authority.view import View
 from protocol.credentials.keys import all_hold
 from protocol.credentials.names import PeerName

@@ -23,11 +23,12 @@ from protocol.authority.root import (
 )
 from protocol.authority.view import View
 from protocol.codec import decode_untrusted, encode
+from protocol.credentials.certificates import build_grc
 from protocol.credentials.keys import all_hold
 from protocol.errors import RemoteProtocolError
 from protocol.ids import framed
 from protocol.limits import ACT_BYTES_MAX, BACKDATING_S, END_OF_TIME_S
-from protocol.peer_time import hlc_at
+from protocol.peer_time import Window, hlc_at
 from tests.support.builders import NOW, seal
 from tests.support.keys import key
 
@@ -144,7 +145,7 @@ BAD: dict[str, list[Act]] = {
     "genesis_is_no_rotation": [
         forged({"revealed": RECOVERY.public.raw}),
         forged({"revealed_threshold": 1}),
-        forged({"certificates": [b"x"]}),
+        forged({"certificates": [build_grc(bytes(32), f"{bytes(20).hex()}.x", Window(0, 1), GRC)]}),
         forged({"keep": bytes(32)}),
         forged({"kept": bytes(32)}),
     ],
