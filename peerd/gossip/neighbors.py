@@ -111,7 +111,7 @@ class Neighbors:
         check: Checker,
     ) -> None:
         """`post` hands events to the group's runner, `holds` and `holds_record` tell, at any time, whether an
-        element or a version is in its set, `dial` makes a channel to an address.
+        element, or a version with its body, is there, `dial` makes a channel to an address.
         """
         self._port = port
         self._post = post

@@ -99,7 +99,7 @@ class GroupNode:
             self.port,
             self.runner.post,
             holds=machine.members.holds_untrusted,
-            holds_record=machine.data.records.holds,
+            holds_record=machine.has_whole,
             dial=dial,
             clock=clock,
             offload=offload,

@@ -7,6 +7,9 @@ listen would look different from them all the time. Settled is what is dated bef
 which nodes forget at different times (protocol-study 4.2, R9). What is older than the horizon is outside of
 sessions too.
 
+Whoever lacks one that was written of late learns of it by the digest alone, so the digest is told when a mark
+has passed something; there is one every 16 seconds at most.
+
 The digest is SHA-256 over 2 x 256 shards, by class and first id byte, of the settled entries in order: a
 function of the two sets and of the two seconds. A change hashes one shard again, and so does time when the
 mark passes an id; both are noted at once and hashed when the summary is next asked for.
@@ -30,6 +33,11 @@ _EMPTY_SHARD = sha256().digest()
 def mark_at(now_s: int) -> int:
     """The mark of a moment, in seconds UTC."""
     return min(max(0, now_s - SETTLED_S) // MARK_S * MARK_S, SECOND_MAX)
+
+
+def passed_s(mark_s: int) -> int:
+    """The second UTC from which the mark after this one holds."""
+    return mark_s + MARK_S + SETTLED_S
 
 
 class _Settled:
@@ -95,7 +103,7 @@ class DataIds:
             self.expiring.update((second, identifier) for second, identifier, durable in some if not durable)
         self.horizon_s = 0
         self.mark_s = 0
-        self.revision = 0  # rises with every change to what is settled but those that time brings
+        self.revision = 0  # rises with every change to what is settled
         self._settled = (_Settled(self.durable), _Settled(self.expiring))
         self._summary: DataSummary | None = None
 
@@ -140,10 +148,13 @@ class DataIds:
         horizon_s, mark_s = (min(max(0, second), SECOND_MAX) for second in (horizon_s, mark_s))
         if (horizon_s, mark_s) == (self.horizon_s, self.mark_s):
             return
+        before = self.settled_count if mark_s > self.mark_s > 0 else None
         self.horizon_s, self.mark_s = horizon_s, mark_s
         self._settled[0].move(0, mark_s)
         self._settled[1].move(min(horizon_s, mark_s), mark_s)
         self._summary = None
+        if before is not None and self.settled_count != before:
+            self.revision += 1
 
     @property
     def settled_count(self) -> int:

@@ -29,6 +29,7 @@ from protocol.ids import split_ids
 from protocol.limits import END_OF_TIME_S
 from protocol.machines import flood
 from protocol.machines.commands import Commands
+from protocol.machines.data_ids import passed_s
 from protocol.machines.events import (
     Close,
     Connect,
@@ -51,6 +52,7 @@ from protocol.machines.synchronize import Synchronize
 from protocol.machines.telling import note, note_foreign
 from protocol.machines.upkeep import Upkeep
 from protocol.peer_time import Moment
+from protocol.records.record import Header
 from protocol.records.record_set import GroupSet
 from protocol.wire.messages import (
     Bye,
@@ -293,6 +295,13 @@ class GroupMachine:
             self._sets.absorb_records(records, None, now, store, outputs)
         outputs += answers
 
+    def has_whole(self, header: Header) -> bool:
+        """Whether a version is here and its body is not known to be lacking: nobody need bring it again.
+        Whoever brings messages here asks this at any time, and leaves out what need not be looked at.
+        """
+        lacking = header.body_hash is not None and self.bodies.lacks(header.body_hash)
+        return not lacking and self.data.records.holds(header)
+
     # --- time -----------------------------------------------------------------------------------------------
 
     def _on_tick(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
@@ -344,6 +353,7 @@ class GroupMachine:
             self.bodies.next_deadline(),
             self.upkeep.next_deadline(now),
             self._own_change(now),
+            self._next_mark(now),
         ]
         return min((due for due in dues if due is not None), default=None)
 
@@ -351,6 +361,13 @@ class GroupMachine:
         """When another credential of our own may become the best there is."""
         second = self.members.own_change(now.utc_s)
         return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
+
+    def _next_mark(self, now: Moment) -> int | None:
+        """When more records settle, so that neighbors are to be told of them."""
+        ids = self.data.ids
+        if not len(self.links) or not ids.unsettled:
+            return None
+        return max(now.mono_ms, now.mono_ms + passed_s(ids.mark_s) * 1000 - now.utc_ms)
 
     def _settle(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """What every event may have changed: the time, our credential, our neighbors' membership, whom to

@@ -70,7 +70,9 @@ class Track:
         self.not_before_ms = now.mono_ms + self.gap_ms
 
     def note_overruled(self) -> None:
-        """A session that was begun here had to give way to one about something else: its turn comes again."""
+        """A session that was begun here had to give way to one about something else, or one that the neighbor
+        began was put off: its turn comes.
+        """
         self.waits = self.untold = True
 
     def note_hope(self, now: Moment) -> None:

@@ -35,6 +35,7 @@ from protocol.machines.telling import (
 from protocol.peer_time import Moment
 from protocol.records.record_set import GroupSet
 
+_SEEN = ("record-added", "record-changed")
 EndLink = Callable[[LinkId, int, Moment, GroupSet], list[Output]]
 
 
@@ -115,15 +116,29 @@ class Sets:
         to: Iterable[Link] | None = None,
         ask: bool = False,
     ) -> None:
-        """The same for records; bodies that did not come with them are fetched. `ask`: whoever brought them,
+        """The same for records; bodies that are not here are fetched. `ask`: whoever brought them,
         we ourselves if there is no source, wants word when they are durable.
         """
         links = self.links if to is None else to
         outputs += flood.relay_records(intake.fresh, source, links, ask=ask and source is None)
         outputs += note_changes(intake.changes, self.view, now, store)
         self.dialling.learn(self.directory.learn(intake.changes, store), self.links.listens)
+        if lacking := [*intake.bodies, *_lacking_again(intake, store)]:
+            outputs += self.bodies.on_records(source, intake.fresh, lacking, ask, now, store)
         if source is not None:
-            outputs += self.bodies.on_records(source, intake.fresh, intake.bodies, ask, now, store)
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)
+
+
+def _lacking_again(intake: RecordIntake, store: GroupSet) -> list[tuple[bytes, int]]:
+    """The bodies (hash, size) that are not here of versions which readers see again: what displaced them does
+    not count any more.
+    """
+    came = {item.header.id: None for item in intake.fresh}
+    seen = [one.header for one in intake.changes if one.kind in _SEEN and one.header.id not in came]
+    return [
+        (one.body_hash, one.size)
+        for one in seen
+        if one.body_hash is not None and store.names_body(one.body_hash) and not store.has_body(one.body_hash)
+    ]

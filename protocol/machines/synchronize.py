@@ -15,7 +15,8 @@ when the link opens and then once in a while.
 A node that comes with nothing finds all its neighbors different. It asks one of them at once and the others
 when that is done, if they still differ, so that the same elements do not come from everybody. While a session
 brings something no other about the same subject is begun, and what neighbors begin about DATA is left to
-later; a neighbor that stalls makes the others wait for five seconds and no longer. A session that was cut
+later: whoever put them off begins when that is done, since they do not begin again for what no digest tells.
+A neighbor that stalls makes the others wait for five seconds and no longer. A session that was cut
 short, because one finds only so much, is followed by the next at once, begun by whom it brought something
 new.
 
@@ -90,12 +91,12 @@ class Synchronize:
 
     def neighbors_in_step(self, source: Link) -> list[Link]:
         """Whom to pass on to what a session about records brings from `source`: the neighbors that held what
-        we held lack what we lacked. Much of it is left to their own sessions.
+        we held, as far as is known, lack what we lacked. Much of it is left to their own sessions.
         """
         partner = self._partners[source.id]
         if partner.session is not None and partner.session.expected > RECORDS_PASSED_ON_MAX:
             return []
-        return [one.link for one in self._partners.values() if one is not partner and one.data.agrees]
+        return [one.link for one in self._partners.values() if one is not partner and _may_lack(one)]
 
     @property
     def busy(self) -> tuple[LinkId, ...]:
@@ -185,7 +186,7 @@ class Synchronize:
         outputs: list[Output] = []
         for subject in Subject:
             for partner in self._partners.values():
-                if self._is_at_work_on(subject):
+                if self._is_at_work_on(subject, now):
                     break
                 track = partner.tracks[subject]
                 waits = partner.session is None and track.waits
@@ -193,10 +194,21 @@ class Synchronize:
                     outputs += self._begin(partner, _FIRST[subject], now)
         return outputs
 
-    def _is_at_work_on(self, subject: Subject) -> bool:
-        """Whether a session is under way about a subject or an earlier one."""
+    def _is_at_work_on(self, subject: Subject, now: Moment) -> bool:
+        """Whether a session is under way about a subject or an earlier one, and goes on."""
+        until_ms = self._at_work_until(subject)
+        return until_ms is not None and now.mono_ms < until_ms
+
+    def _at_work_until(self, subject: Subject) -> int | None:
+        """When such a session will have stalled if nothing moves in any."""
         sessions = [one.session for one in self._partners.values() if one.session is not None]
-        return any(Subject.of(session.namespace) <= subject for session in sessions)
+        moved = [one.moved_ms for one in sessions if Subject.of(one.namespace) <= subject]
+        return max(moved) + DIGEST_DIFFERS_MS if moved else None
+
+    def _turn_ms(self, subject: Subject) -> int | None:
+        """When those that wait need wait no longer for what has stalled."""
+        waits = any(one.session is None and one.tracks[subject].waits for one in self._partners.values())
+        return self._at_work_until(subject) if waits else None
 
     def _begin(self, partner: Partner, namespace: Namespace, now: Moment) -> list[Output]:
         """Begin a session about a subject."""
@@ -219,6 +231,8 @@ class Synchronize:
         link = partner.link
         ids = self._ids if namespace is Namespace.AUTH else self._data.of(namespace)
         willing = began or self._takes(partner, namespace, now)
+        if not willing:
+            partner.data.note_overruled()
         engine = Reconciliation(ids, _key(link, namespace, number), initiator=began, willing=willing)
         partner.session = Session(
             number, namespace, engine, began, began == link.dialled, now.mono_ms, round=1 if began else 0
@@ -292,7 +306,8 @@ class Synchronize:
         partners = self._partners.values()
         dues = [self._due(partner, subject) for partner in partners for subject in Subject]
         ends = [partner.session.deadline_ms for partner in partners if partner.session is not None]
-        return min((due for due in [*dues, *ends, self._regular_ms] if due is not None), default=None)
+        turns = [self._turn_ms(subject) for subject in Subject]
+        return min((due for due in [*dues, *ends, *turns, self._regular_ms] if due is not None), default=None)
 
     # --- rounds ---------------------------------------------------------------------------------------------
 
@@ -348,7 +363,7 @@ class Synchronize:
     def _begin_recent(self, partner: Partner, now: Moment, store: GroupSet) -> list[Output]:
         """Compare what arrived since we last agreed, if it is this neighbor's turn and that is not much."""
         ready = partner.data.waits and not partner.auth.waits and partner.session is None
-        if not ready or partner.position is None or self._is_at_work_on(Subject.DATA):
+        if not ready or partner.position is None or self._is_at_work_on(Subject.DATA, now):
             return []
         number, link = partner.next_number, partner.link
         exchange = Exchange(link.exporter, number, partner.position, store)
@@ -474,6 +489,12 @@ class Synchronize:
 
 
 _FIRST = {Subject.AUTH: Namespace.AUTH, Subject.DATA: Namespace.DURABLE}
+
+
+def _may_lack(partner: Partner) -> bool:
+    """Whether a neighbor may lack what was not here, and no difference is known that makes a session due."""
+    agrees = partner.data.agrees
+    return agrees or (agrees is None and partner.link.theirs is not None)
 
 
 def _give_way(partner: Partner, subject: Subject, now: Moment) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -434,7 +434,7 @@ class Node(Owner):
         opening = self._links[link]
         try:
             message = read_message(payload)
-            received = _read(link, message)
+            received = self._without_held(_read(link, message))
         except RemoteProtocolError as error:
             self._note(f"faults link {link}: {error.fault.name}", sender, payload)
             opening.end.send(encode_message(Bye(error.fault.value, ())))
@@ -444,6 +444,13 @@ class Node(Owner):
         self._note(f"{type(message).__name__} {count or ''}".rstrip(), sender, payload)
         self._hooks.on_frame(self, message, payload)
         self._post(_Item(received, sender=sender))
+
+    def _without_held(self, received: Received) -> Received:
+        """A message without the versions that are here already, unless the neighbor asks about them."""
+        if isinstance(received.message, Records) and received.message.ask:
+            return received
+        new = tuple(item for item in received.records if not self.machine.has_whole(item.header))
+        return replace(received, records=new)
 
     # --- what is written down -------------------------------------------------------------------------------
 

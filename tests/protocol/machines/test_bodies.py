@@ -17,7 +17,8 @@ from protocol.limits import (
     BODY_ANNOUNCED_MAX,
     BODY_BYTES_MAX,
     BODY_PIECES_AHEAD,
-    BODY_RETRY_MS,
+    BODY_RETRY_MS_MAX,
+    BODY_RETRY_MS_MIN,
     BODY_STALLED_MS,
     PIECE_BYTES_MAX,
 )
@@ -261,15 +262,64 @@ def test_who_announced_is_asked_and_then_the_others():
     assert asked(asker.hear(1, nothing)) == []
 
 
-def test_when_nobody_has_it_all_are_asked_again_after_a_minute():
+def test_when_nobody_has_it_all_are_asked_again_later_and_later_up_to_a_minute():
     (item,) = records(100)
     asker = Keeper()
     asker.up(1)
     asker.announced(1, item)
     asker.hear(1, Piece(hash_of(item), 0, 0, b""))
-    assert asker.bodies.next_deadline() == NOW.mono_ms + BODY_RETRY_MS
-    assert asked(asker.tick(BODY_RETRY_MS / 1000 - 0.001)) == []
-    assert asked(asker.tick(BODY_RETRY_MS / 1000)) == [(1, hash_of(item), 0)]
+    delays = [1, 2, 4, 8, 16, 32, 60, 60]
+    assert (delays[0] * 1000, delays[-1] * 1000) == (BODY_RETRY_MS_MIN, BODY_RETRY_MS_MAX)
+    asked_s = 0
+    for delay in delays:
+        assert asker.bodies.next_deadline() == NOW.mono_ms + (asked_s + delay) * 1000
+        assert asked(asker.tick(asked_s + delay - 0.001)) == []
+        asked_s += delay
+        assert asked(asker.tick(asked_s)) == [(1, hash_of(item), 0)]
+        assert asked(asker.hear(1, Piece(hash_of(item), 0, 0, b""))) == []
+
+
+def test_what_is_asked_for_again_is_each_asked_for_in_its_own_time():
+    """A member that announces what nobody has makes nothing else come more often, or later."""
+    early, late = records(100, 200)
+    asker = Keeper()
+    asker.up(1)
+    asker.announced(1, early)
+    asker.hear(1, Piece(hash_of(early), 0, 0, b""))
+    asker.now = after(0.5)
+    asker.announced(1, late)
+    asker.hear(1, Piece(hash_of(late), 0, 0, b""))
+    assert asked(asker.tick(1)) == [(1, hash_of(early), 0)]
+    assert asker.bodies.lacks(hash_of(early))
+    assert asker.bodies.lacks(hash_of(late))
+    assert not asker.bodies.lacks(bytes(32))
+    asker.hear(1, Piece(hash_of(early), 0, 0, b""))
+    assert asked(asker.tick(1.5)) == [(1, hash_of(late), 0)]
+
+
+def test_too_many_that_nobody_has_are_looked_up_again_after_a_minute(monkeypatch):
+    monkeypatch.setattr(bodies_module, "BODIES_DENIED_MAX", 2)
+    items = records(100, 200, 300)
+    asker = Keeper()
+    asker.up(1)
+    asker.announced(1, *items)
+    for item in items:
+        asker.hear(1, Piece(hash_of(item), 0, 0, b""))
+    forgotten = hash_of(items[0])
+    assert [asker.bodies.lacks(hash_of(item)) for item in items] == [False, True, True]
+    assert sorted(one for _, one, _ in asked(asker.tick(1))) == sorted(hash_of(one) for one in items[1:])
+    for item in items[1:]:
+        asker.hear(1, Piece(hash_of(item), 0, 0, b""))
+    assert forgotten in [one for _, one, _ in asked(asker.tick(60))]
+
+
+def test_what_waited_here_is_asked_for_without_anybody_who_brought_it():
+    (item,) = records(100)
+    asker = Keeper()
+    asker.up(1)
+    asker.know(item)
+    outputs = asker.bodies.on_records(None, [item], lacks([item]), False, NOW, asker.store)
+    assert asked(outputs) == [(1, hash_of(item), 0)]
 
 
 def test_bodies_that_nobody_has_stand_in_nobodys_way(monkeypatch):
@@ -287,7 +337,7 @@ def test_bodies_that_nobody_has_stand_in_nobodys_way(monkeypatch):
     assert asker.store.body(hash_of(items[-1])) == items[-1].body
     assert asker.bodies.wanted == 0
     asked_before = len(asked(Send(target, message) for _, target, message in row.log))
-    row.say(0, asker.tick(BODY_RETRY_MS / 1000))
+    row.say(0, asker.tick(BODY_RETRY_MS_MIN / 1000))
     row.deliver()
     assert len(asked(Send(target, message) for _, target, message in row.log)) > asked_before
 
@@ -375,6 +425,34 @@ def test_piece_that_is_not_the_next_is_a_fault(piece):
     assert asked(asker.down(1))[0] == (2, hash_of(item), 0)
 
 
+def test_answers_to_what_was_given_up_are_not_taken_for_answers_to_what_is_asked_since():
+    """The neighbor had nothing for the first question, and got the body before it came to the second."""
+    asker, item = started(2 * PIECE_BYTES_MAX)
+    name, body = hash_of(item), item.body or b""
+    asker.hear(1, Piece(name, 0, 0, b""))
+    asker.hear(2, Piece(name, 0, 0, b""))
+    again = asker.announced(1, item)
+    assert asked(again) == [(1, name, 0), (1, name, PIECE_BYTES_MAX)]
+    offsets = (0, PIECE_BYTES_MAX)
+    pieces = [Piece(name, at, len(body), body[at : at + PIECE_BYTES_MAX]) for at in offsets]
+    assert asker.hear(1, pieces[1]) == []
+    asker.hear(1, pieces[0])
+    asker.hear(1, pieces[1])
+    assert asker.store.body(name) == body
+
+
+def test_second_word_that_there_is_none_is_not_taken_for_an_answer_to_what_is_asked_since():
+    asker, item = started(2 * PIECE_BYTES_MAX)
+    for link in (1, 2):
+        asker.hear(link, Piece(hash_of(item), 0, 0, b""))
+    asker.hear(2, Piece(hash_of(item), 0, 0, b""))  # while it is laid by
+    asker.announced(1, item)
+    assert asker.hear(1, Piece(hash_of(item), 0, 0, b"")) == []
+    assert asker.bodies.under_way == 1
+    assert asked(asker.hear(1, Piece(hash_of(item), 0, 0, b""))) == []
+    assert asker.bodies.under_way == 0
+
+
 def test_body_that_is_not_its_hash_is_a_fault_and_comes_from_another():
     asker, item = started(100)
     with pytest.raises(RemoteProtocolError) as caught:
@@ -445,6 +523,15 @@ def test_body_goes_down_a_line_though_each_is_announced_before_it_is_there():
     assert [message for source, target, message in line.log if isinstance(message, Records)] == [
         Records((RecordItem(item.header).raw,), False)
     ]
+
+
+def test_who_asked_in_vain_is_told_though_the_body_was_known_to_be_lacking_from_the_store_alone():
+    (item,) = records(100)
+    keeper = Keeper([item])
+    keeper.up(1)
+    keeper.hear(2, WantBody(hash_of(item), 0))
+    outputs = keeper.hear(1, Piece(hash_of(item), 0, item.header.size, item.body or b""))
+    assert Send(2, Records((RecordItem(item.header).raw,), False), droppable=True) in outputs
 
 
 def test_who_asked_in_vain_is_remembered_for_a_bounded_number_of_bodies(monkeypatch):

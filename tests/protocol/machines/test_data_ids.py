@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from protocol.ids import tagged_hash
 from protocol.limits import MARK_S, SETTLED_S
 from protocol.machines import data_ids
-from protocol.machines.data_ids import DataIds, mark_at
+from protocol.machines.data_ids import DataIds, mark_at, passed_s
 from protocol.machines.ordered_ids import OrderedIds, entry_of
 from protocol.wire.messages import SECOND_MAX, DataSummary, Namespace
 
@@ -115,20 +115,31 @@ def test_horizon_after_the_mark_leaves_no_expiring_id():
     assert ids.summary() == expected({(5, b"d" * 32, True)}, 50, 20)
 
 
-def test_revision_rises_when_what_is_settled_changes_and_not_with_time():
-    ids = DataIds()
+def test_revision_rises_when_what_is_settled_changes_and_with_time_when_something_settles():
+    ids = DataIds([(3, b"k" * 32, True)])
     ids.settle(0, 100)
     assert ids.revision == 0
     ids.add(100, b"n" * 32, True)
     assert ids.revision == 0
     ids.settle(0, 200)
-    assert ids.revision == 0
+    assert ids.revision == 1
+    ids.settle(0, 300)
+    assert ids.revision == 1
     ids.add(99, b"o" * 32, False)
     ids.discard(100, b"n" * 32, True)
-    assert ids.revision == 2
+    assert ids.revision == 3
     ids.add(99, b"o" * 32, False)
     ids.discard(1, b"x" * 32, False)
-    assert ids.revision == 2
+    assert ids.revision == 3
+
+
+@given(st.integers(0, 2**33))
+def test_mark_holds_until_the_next_has_passed(now_s):
+    mark_s = mark_at(now_s)
+    until_s = passed_s(mark_s)
+    assert until_s > now_s
+    assert mark_at(until_s - 1) == mark_s
+    assert mark_at(until_s) == mark_s + MARK_S
 
 
 def test_change_hashes_the_shards_concerned_and_no_other(monkeypatch):

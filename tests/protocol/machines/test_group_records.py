@@ -8,7 +8,16 @@ from itertools import combinations
 
 import pytest
 
-from protocol.limits import BODY_FLOODED_BYTES_MAX, BODY_TRANSFERRED_BYTES_MAX, PIECE_BYTES_MAX
+from protocol.limits import (
+    BODY_FLOODED_BYTES_MAX,
+    BODY_RETRY_MS_MIN,
+    BODY_TRANSFERRED_BYTES_MAX,
+    DIGEST_DIFFERS_MS,
+    MARK_S,
+    PIECE_BYTES_MAX,
+    SETTLED_S,
+    SUMMARY_QUIET_MS,
+)
 from protocol.machines.events import (
     AddRecord,
     DeleteRecord,
@@ -23,12 +32,13 @@ from protocol.machines.events import (
     Written,
 )
 from protocol.machines.link import Link
-from protocol.records.record import body_hash_of
-from protocol.wire.messages import Message, Piece, Reconcile, Transfer
-from tests.protocol.machines.playing import Player, node_id, only, received
+from protocol.machines.record_keeping import header_in
+from protocol.records.record import RecordItem, body_hash_of
+from protocol.wire.messages import Message, Piece, Reconcile, Records, Transfer, WantBody
+from tests.protocol.machines.playing import Player, news, node_id, only, received, said
 from tests.support.builders import NOW, after
 from tests.support.keys import named
-from tests.support.records import PEOPLE, circle
+from tests.support.records import PEOPLE, Writer, circle
 
 
 class Mesh:
@@ -66,12 +76,16 @@ class Mesh:
             elif isinstance(output, Replicated):
                 self.replicated.append((source, output.version_id, output.neighbors))
 
+    def step(self, source: int, target: int) -> None:
+        """Deliver the oldest message of one side."""
+        message = self.queues[source, target].popleft()
+        self.perform(target, self.players[target].tell(received(source, message)))
+
     def deliver(self) -> None:
         while waiting := [pair for pair, queue in self.queues.items() if queue]:
             for source, target in waiting:
                 if self.queues.get((source, target)):
-                    message = self.queues[source, target].popleft()
-                    self.perform(target, self.players[target].tell(received(source, message)))
+                    self.step(source, target)
 
     def write(self, place: int, command: AddRecord | UpdateRecord | DeleteRecord) -> Written:
         outputs = self.players[place].tell(command)
@@ -204,3 +218,81 @@ def test_large_body_that_nobody_has_yet_is_not_promised(mesh):
     assert mesh.replicated == []
     mesh.deliver()
     assert mesh.replicated[0] == (0, written.version_id, 1)
+
+
+def lose(mesh: Mesh, source: int, target: int) -> None:
+    """What was said on one side of a link is left out, as news is when an outbox is full."""
+    mesh.queues[source, target].clear()
+
+
+def healed_after(mesh: Mesh, seconds_max: int, written: Written, place: int) -> int:
+    """After how many seconds a node shows a version, with its body."""
+    store = mesh.players[place].store
+    for second in range(1, seconds_max + 1):
+        mesh.wait(1)
+        if store.shown(written.record_id) == written.version_id and not store.wanted_bodies(b"", 1):
+            return second
+    raise AssertionError(f"not in {seconds_max} s")
+
+
+@pytest.mark.parametrize("begins_s", range(0, MARK_S, 3))
+def test_news_that_was_left_out_is_mended_soon_after_the_next_mark(begins_s):
+    """The digests of both are told when the mark has passed it, and not some time later."""
+    mesh = Mesh(2)
+    mesh.join((0, 1))
+    mesh.wait(20 + begins_s)
+    written = mesh.write(0, add(b"left out" * 100))
+    lose(mesh, 0, 1)
+    quiet_s, differs_s = SUMMARY_QUIET_MS // 1000, DIGEST_DIFFERS_MS // 1000
+    assert healed_after(mesh, 60, written, 1) <= MARK_S + SETTLED_S + quiet_s + differs_s + 2
+
+
+def test_body_that_came_late_to_whom_it_was_asked_of_comes_though_the_word_is_lost():
+    """Node 2 hears of a version from 1 before that has the body. The writer, 0, is no neighbor of 2."""
+    mesh = Mesh(3)
+    mesh.join((0, 1), (1, 2))
+    written = mesh.write(0, add(b"x" * 3 * PIECE_BYTES_MAX))
+    mesh.step(0, 1)
+    mesh.step(1, 2)
+    while mesh.queues[2, 1]:
+        mesh.step(2, 1)
+    while mesh.queues[1, 2]:
+        mesh.step(1, 2)
+    while mesh.queues[0, 1] or mesh.queues[1, 0]:
+        for pair in ((0, 1), (1, 0)):
+            if mesh.queues[pair]:
+                mesh.step(*pair)
+    lose(mesh, 1, 2)
+    assert mesh.players[2].store.wanted_bodies(b"", 1)
+    assert healed_after(mesh, 20, written, 2) <= 2 * BODY_RETRY_MS_MIN // 1000
+
+
+def test_whoever_lacks_a_body_hears_again_of_the_version_and_who_has_it_whole_does_not():
+    mesh = Mesh(2)
+    mesh.join((0, 1))
+    written = mesh.write(0, add(b"x" * PIECE_BYTES_MAX))
+    header = header_in(mesh.players[0].store, written.version_id)
+    machine = mesh.players[1].machine
+    assert not machine.has_whole(header)
+    mesh.step(0, 1)
+    assert machine.data.records.holds(header)
+    assert not machine.has_whole(header)
+    mesh.deliver()
+    assert machine.has_whole(header)
+    assert mesh.players[0].machine.has_whole(header)
+
+
+def test_body_of_a_version_that_waited_for_its_credential_is_fetched():
+    """The version came before the grant it was written under, from a neighbor that has the body."""
+    group = circle()
+    dave = Writer.of(group, "dave")
+    item = dave.add(body=b"z" * (BODY_FLOODED_BYTES_MAX + 1))
+    late = [one for one in group.elements if dave.cred in (one.id, getattr(one, "act_id", None))]
+    assert late
+    player = Player.of(group, "alice", [one for one in group.elements if one not in late])
+    player.meet(1, "bob")
+    early = player.hear(1, Records((RecordItem(item.header).raw,), False))
+    assert not any(isinstance(message, WantBody) for message in said(early))
+    outputs = player.hear(1, news(*late))
+    assert player.store.shown(item.header.record_id) == item.header.id
+    assert WantBody(item.header.body_hash or b"", 0) in said(outputs, 1)

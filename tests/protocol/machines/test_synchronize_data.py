@@ -375,3 +375,41 @@ def test_namespace_of_a_session_does_not_change():
     wrong = Reconcile(Namespace.EXPIRING, 0, answer.session, answer.round, answer.payload, answer.done)
     with pytest.raises(Exception, match="not the next"):
         nodes.holders[0].hear(number, wrong, 0)
+
+
+def test_what_no_digest_tells_comes_from_a_neighbor_that_was_put_off_when_its_turn_has_come():
+    """Its session found nobody willing, and it does not begin another: its digest is what it should be."""
+    nodes = web(pool()[:30], pool(), [*pool()[:30], young()])
+    nodes.connect(0, 1)
+    while not any(isinstance(message, Transfer) for _, _, message in nodes.log):
+        nodes.step(*nodes.waiting()[0])
+    second = nodes.connect(2, 0)
+    while any(number == second for number, _ in nodes.waiting()):
+        nodes.step(*next(one for one in nodes.waiting() if one[0] == second))
+    assert young().header.id not in nodes.holders[0].held
+    nodes.deliver()
+    assert young().header.id in nodes.holders[0].held
+
+
+def test_neighbor_that_stalls_holds_up_what_no_digest_tells_for_five_seconds_and_no_longer():
+    nodes = web([*pool(), young()], pool(), pool())
+    first = nodes.connect(0, 1)
+    for queue in nodes.wires[first].queues:
+        queue.clear()
+    nodes.connect(0, 2)
+    nodes.deliver()
+    holder = nodes.holders[0]
+    due = holder.sync.next_deadline()
+    assert due == holder.now(DIGEST_DIFFERS_MS / 1000).mono_ms
+    nodes.tick(DIGEST_DIFFERS_MS / 1000)
+    nodes.deliver()
+    assert young().header.id in nodes.holders[2].held
+
+
+def test_what_a_session_brings_is_passed_on_where_it_could_not_be_compared():
+    nodes = web(pool()[:30], pool()[:30], pool(), skews=(0, 16, 0))
+    apart = nodes.connect(0, 1)
+    source = nodes.connect(0, 2)
+    holder = nodes.holders[0]
+    assert holder.sync._partners[apart].data.agrees is None
+    assert holder.sync.neighbors_in_step(holder.links[source]) == [holder.links[apart]]
