@@ -24,6 +24,7 @@ from protocol.machines.events import (
     Imported,
     Issue,
     Issued,
+    LearnRemoval,
     Output,
     Removed,
     Resign,
@@ -40,7 +41,17 @@ from protocol.peer_time import Moment
 from protocol.records.record_set import GroupSet
 
 Command = (
-    Adopt | Issue | SetProperties | Revoke | Resign | Annul | AddRecord | UpdateRecord | DeleteRecord | Import
+    Adopt
+    | LearnRemoval
+    | Issue
+    | SetProperties
+    | Revoke
+    | Resign
+    | Annul
+    | AddRecord
+    | UpdateRecord
+    | DeleteRecord
+    | Import
 )
 
 
@@ -56,11 +67,15 @@ class Commands:
     def handle(self, command: Command, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         """Do what is wanted. Raises: RuleError, with nothing changed."""
         view = self._sets.view
+        self._check_not_removed(command, now)
         match command:
             case Adopt():
                 self._sets.absorb(
                     self._sets.members.adopt(command.bundle, now, store), None, now, store, outputs
                 )
+                outputs.append(Result(None))
+            case LearnRemoval():
+                self._sets.members.learn_removal(command.proof, now, store)
                 outputs.append(Result(None))
             case Issue():
                 outputs.append(Result(self._issue(command, now, store, outputs)))
@@ -80,6 +95,20 @@ class Commands:
                 self._on_import(command, now, store, outputs)
             case _:
                 assert_never(command)
+
+    def _check_not_removed(self, command: Command, now: Moment) -> None:
+        """Raises: RuleError, when we were told of our removal: what we sign as a member would count nowhere,
+        though AUTH does not say so here. What the root signs counts.
+        """
+        if not isinstance(command, Issue | Revoke | Resign | Annul) or getattr(command, "root", None):
+            return
+        removal = self._sets.members.own_removal(now.utc_s)
+        if removal is not None and self._sets.members.told_removal(removal) is not None:
+            raise RuleError(
+                "not-authorized",
+                "this identity has been removed from the group",
+                hint="peerd group show GROUP says by whom",
+            )
 
     def _publish(self, act: Act, now: Moment, store: GroupSet, outputs: list[Output]) -> tuple[bytes, ...]:
         """Put an act of our own into AUTH; the grants whose standing it changes."""

@@ -13,6 +13,7 @@ One connection is one group and one identity on each side. Who may say what when
     PROOF   ── Prove {key, proof, bundle} ──▶
             ◀── Nothing ──                        CLOSED   not a member, or no such group
             ◀── Welcome {key, proof, bundle, newer} ── FINISH
+    CLOSED  ── Nothing ──▶                                 not a member
             ── Finish {newer} ──▶
     MEMBER                                        MEMBER
 
@@ -30,13 +31,24 @@ A member, on either side, is a proved key that has a credential which holds now,
 our view. The answerer decides that on Prove, adds the newer credential it holds for the caller, and shows
 its own bundle even when that has ended. The caller takes what is its own, then judges the answerer the same
 way, with its own view as the second source, and hands over the newer credential it holds for the answerer.
-So each side may be the one whose credential has ended, or both. Before the link opens each side judges both
-memberships, at the time it has then.
+So each side may be the one whose credential has ended, or both. Right before the link opens the answerer
+judges once more, at the time it has then.
+
+Each side judges the other, and nobody itself. Who was removed and is back has often heard of the one and not
+of the other: that the removal was annulled, or that whoever removed it had been removed before. It learns
+that on a link, from acts that prove it, and nowhere else. So who goes by no credential at the moment takes
+the link that a member offers it, and is in its own eyes no member for that: what it gets there is what the
+other side's view gives it.
 
 What a stranger learns. All that precedes proved membership ends in one of two ways: silently, when bytes are
 not a message that the state allows, or in `Nothing`, after any Prove, whatever it holds and whether the
 group is served. So no size, order or state tells an unknown group from an unknown key, a bad signature or an
 ended credential. Who knows the name can tell from the selector that the group is served here; that is all.
+
+What the removed learn. In `Nothing` there is room for the proof that the key which has just been proved was
+removed, by whom and when: for that key and nobody else. It is judged on its own evidence, so that nobody who
+answers can make a node believe that it has been removed, and it ends nothing for good: the node goes on
+asking, less often.
 
 Conflicts. Our own node id on the other side is ourselves: the answerer then answers as to a member, so that
 its calling half learns it too, if the key is our own. Two links between two nodes are the group's business.
@@ -57,6 +69,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from protocol import VERSION
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PublicKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, Incompatible, ProtocolError, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, FRAME_BYTES_MAX_STRANGER, WELCOME_FRAME_BYTES_MAX
@@ -66,6 +79,8 @@ from protocol.machines.pickup import (
     is_member,
     newer_for,
     read_untrusted_evidence,
+    read_untrusted_removal,
+    refusal_of,
     shown_by_us,
 )
 from protocol.machines.proofs import (
@@ -109,12 +124,12 @@ class Ending(Enum):
     """Why no link came of it. The value is the slug for logs and events; strangers never see it."""
 
     NOT_SERVED = "not-served"  # caller: the other side does not serve the group
-    NOTHING = "nothing"  # caller: the answer was `Nothing`
+    NOTHING = "nothing"  # the answer was `Nothing`
+    REMOVED = "removed"  # and it proves that our key has been removed
     REFUSED = "refused"  # answerer: the answer is `Nothing`
     INCOMPATIBLE = "incompatible"  # no version in common
     SELF = "self"  # the other side is this node
     NEIGHBOR_NOT_VALID = "neighbor-not-valid"  # the proved key of the other side is no member, by all we know
-    OWN_NOT_VALID = "own-not-valid"  # our own credential does not hold now, and nothing newer came
     FAULT = "fault"  # the other side broke the protocol
 
 
@@ -130,6 +145,13 @@ class AdoptOwn:
     """A credential of our own key, verified, that holds and is better than the one we had."""
 
     bundle: Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class LearnOwn:
+    """Our own key has been removed: a proof, verified, that counts by our view."""
+
+    removal: RemovalProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +172,7 @@ class Finished:
     error: ProtocolError | None = None
 
 
-Output: TypeAlias = SendHandshake | AdoptOwn | Established | Finished
+Output: TypeAlias = SendHandshake | AdoptOwn | LearnOwn | Established | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +185,7 @@ class Arrival:
     key: PublicKey | None = None
     bundle: Bundle | None = None
     newer: Bundle | None = None
+    removal: RemovalProof | None = None
     checks: tuple[SignatureCheck, ...] = ()
 
 
@@ -246,6 +269,7 @@ class Caller(_Side):
         super().__init__(exporter, State.NEW, versions)
         self._group = group
         self._prove = b""
+        self._shown = b""
 
     @property
     def frame_bytes_max(self) -> int:
@@ -262,6 +286,8 @@ class Caller(_Side):
         return [SendHandshake(hello)]
 
     def _examine(self, payload: bytes, message: Message) -> Arrival:
+        if isinstance(message, Nothing):
+            return _examine_refusal(payload, message, self._group, self._shown)
         if not isinstance(message, Welcome):
             return Arrival(payload, message)
         group, own = self._group, self._group.own_key().public
@@ -276,7 +302,7 @@ class Caller(_Side):
             group.authority, key.pid, message.node_id, self._exporter, own.pid, exchange
         )
         checks = _checks(SignatureCheck(key.raw, message.signature, statement), bundle, newer)
-        return Arrival(payload, message, None, key, bundle, newer, checks)
+        return Arrival(payload, message, None, key, bundle, newer, None, checks)
 
     def _on_hello(self, arrival: Arrival, now: Moment) -> list[Output]:
         hello = arrival.message
@@ -290,7 +316,8 @@ class Caller(_Side):
         if not same_selector(hello.selector, selector(authority, Direction.ANSWERER, self._exporter)):
             return self._finish(Ending.NOT_SERVED)
         self._hellos = (self._hellos[0], arrival.payload)
-        self._prove = encode_message(self._proof(now.utc_s))
+        proof = self._proof(now.utc_s)
+        self._prove, self._shown = encode_message(proof), proof.bundle
         self._state = State.PROOF
         return [SendHandshake(self._prove)]
 
@@ -300,7 +327,8 @@ class Caller(_Side):
         return Prove(own.public.raw, group.node_id, own.sign(statement), group.own_bundle(at_s))
 
     def _on_nothing(self, arrival: Arrival, now: Moment) -> list[Output]:
-        return self._finish(Ending.NOTHING)
+        learnt, ending = _learn(self._group, arrival, now.utc_s)
+        return [*learnt, *self._finish(ending)]
 
     def _on_welcome(self, arrival: Arrival, now: Moment) -> list[Output]:
         welcome, key, group = arrival.message, arrival.key, self._group
@@ -308,11 +336,10 @@ class Caller(_Side):
         assert key is not None
         if welcome.node_id == group.node_id:
             return self._finish(Ending.SELF)
-        outputs, refusal = _take_own(group, arrival.newer, now.utc_s)
-        if refusal is None and not is_member(group, key, arrival.bundle, now.utc_s):
-            refusal = Ending.NEIGHBOR_NOT_VALID
-        if refusal is not None:
-            return [*outputs, *self._finish(refusal)]
+        outputs = _take_own(group, arrival.newer, now.utc_s)
+        if not is_member(group, key, arrival.bundle, now.utc_s):
+            refusal = encode_message(refusal_of(group, key, arrival.bundle))
+            return [*outputs, SendHandshake(refusal), *self._finish(Ending.NEIGHBOR_NOT_VALID)]
         finish = encode_message(Finish(newer_for(group, key, arrival.bundle, now.utc_s)))
         self._state = State.MEMBER
         evidence = _holding(group, arrival.bundle, now.utc_s)
@@ -342,6 +369,7 @@ class Answerer(_Side):
         self._random_selector = random_selector
         self._group: Group | None = None
         self._proved: Arrival | None = None
+        self._shown = b""
 
     @property
     def group(self) -> Group | None:
@@ -357,7 +385,9 @@ class Answerer(_Side):
             bundle = read_untrusted_evidence(message.bundle, group, key)
             statement = caller_statement(group.authority, key.pid, message.node_id, self._exporter)
             checks = _checks(SignatureCheck(key.raw, message.signature, statement), bundle)
-            return Arrival(payload, message, None, key, bundle, None, checks)
+            return Arrival(payload, message, None, key, bundle, None, None, checks)
+        if isinstance(message, Nothing):
+            return _examine_refusal(payload, message, group, self._shown)
         assert isinstance(message, Finish)
         newer = read_untrusted_evidence(message.newer, group, group.own_key().public)
         return Arrival(payload, message, newer=newer, checks=_checks(None, newer))
@@ -367,9 +397,9 @@ class Answerer(_Side):
             return self._refuse(fault)
         return super()._fail(arrival, fault)
 
-    def _refuse(self, fault: RemoteProtocolError | None = None) -> list[Output]:
+    def _refuse(self, fault: RemoteProtocolError | None = None, answer: Nothing = NOTHING) -> list[Output]:
         """The one answer to every Prove that is not a member's."""
-        return [SendHandshake(encode_message(NOTHING)), *self._finish(Ending.REFUSED, fault)]
+        return [SendHandshake(encode_message(answer)), *self._finish(Ending.REFUSED, fault)]
 
     def _on_hello(self, arrival: Arrival, now: Moment) -> list[Output]:
         hello = arrival.message
@@ -403,8 +433,9 @@ class Answerer(_Side):
         ourselves = prove.node_id == group.node_id
         calling_half = ourselves and key == group.own_key().public
         if not calling_half and not is_member(group, key, arrival.bundle, now.utc_s):
-            return self._refuse()
-        welcome = encode_message(self._welcome(group, arrival, key, now.utc_s))
+            return self._refuse(answer=refusal_of(group, key, arrival.bundle))
+        answer = self._welcome(group, arrival, key, now.utc_s)
+        self._shown, welcome = answer.bundle, encode_message(answer)
         if ourselves:
             return [SendHandshake(welcome), *self._finish(Ending.SELF)]
         self._proved = arrival
@@ -425,6 +456,11 @@ class Answerer(_Side):
             newer=newer_for(group, key, arrival.bundle, at_s),
         )
 
+    def _on_nothing(self, arrival: Arrival, now: Moment) -> list[Output]:
+        assert self._group is not None
+        learnt, ending = _learn(self._group, arrival, now.utc_s)
+        return [*learnt, *self._finish(ending)]
+
     def _on_finish(self, arrival: Arrival, now: Moment) -> list[Output]:
         group, proved = self._group, self._proved
         assert group is not None
@@ -432,11 +468,9 @@ class Answerer(_Side):
         prove, key = proved.message, proved.key
         assert isinstance(prove, Prove)
         assert key is not None
-        outputs, refusal = _take_own(group, arrival.newer, now.utc_s)
-        if refusal is None and not is_member(group, key, proved.bundle, now.utc_s):
-            refusal = Ending.NEIGHBOR_NOT_VALID
-        if refusal is not None:
-            return [*outputs, *self._finish(refusal)]
+        outputs = _take_own(group, arrival.newer, now.utc_s)
+        if not is_member(group, key, proved.bundle, now.utc_s):
+            return [*outputs, *self._finish(Ending.NEIGHBOR_NOT_VALID)]
         self._state = State.MEMBER
         evidence = _holding(group, proved.bundle, now.utc_s)
         return [*outputs, Established(key, prove.node_id, evidence, self._version)]
@@ -445,17 +479,29 @@ class Answerer(_Side):
         (State.HELLO, Hello): _on_hello,
         (State.PROOF, Prove): _on_prove,
         (State.FINISH, Finish): _on_finish,
+        (State.FINISH, Nothing): _on_nothing,
     }
 
 
-def _take_own(group: Group, newer: Bundle | None, at_s: int) -> tuple[list[Output], Ending | None]:
-    """Adopt what was handed to us if it is better; say whether we are a member with what we have then."""
-    ours = shown_by_us(group, at_s)
-    if newer is not None and better(group, newer, ours, at_s):
-        return [AdoptOwn(newer)], None
-    if is_member(group, group.own_key().public, ours, at_s):
-        return [], None
-    return [], Ending.OWN_NOT_VALID
+def _take_own(group: Group, newer: Bundle | None, at_s: int) -> list[Output]:
+    """Adopt what was handed to us if it is better than what we have."""
+    if newer is not None and better(group, newer, shown_by_us(group, at_s), at_s):
+        return [AdoptOwn(newer)]
+    return []
+
+
+def _examine_refusal(payload: bytes, message: Nothing, group: Group, shown: bytes) -> Arrival:
+    """Decode the proof in a refusal, if there is one. Raises: RemoteProtocolError."""
+    removal = read_untrusted_removal(message.proof, group, shown)
+    checks = () if removal is None else tuple(removal.checks())
+    return Arrival(payload, message, removal=removal, checks=checks)
+
+
+def _learn(group: Group, arrival: Arrival, at_s: int) -> tuple[list[Output], Ending]:
+    """What a refusal tells us of ourselves."""
+    if arrival.removal is None or not group.is_removed_by(arrival.removal, at_s):
+        return [], Ending.NOTHING
+    return [LearnOwn(arrival.removal)], Ending.REMOVED
 
 
 def _holding(group: Group, shown: Bundle | None, at_s: int) -> Bundle | None:

@@ -10,6 +10,9 @@ A failed dial is tried again after a delay that doubles from half a second to a 
 much again at random, so that a group which lost its network does not come back in step. A link that ends soon
 counts as a failure, so a node that always closes on us is not called twice a second.
 
+Who was told that it has been removed asks again every five minutes only: it may be brought back, and whoever
+knows of that lets it in. When it is back it calls everybody at once.
+
 Visits. Two parts of a group that lost each other may both have links enough, and would never look for the
 other again. So a node that has its five links calls, about once a minute, one more address at random, of
 somebody who is no neighbor. That link ends at the next visit, unless it is needed by then. Every ten minutes
@@ -40,6 +43,7 @@ from protocol.limits import (
     LINKS_TARGET,
     REDIAL_MS_MAX,
     REDIAL_MS_MIN,
+    REDIAL_REMOVED_MS,
     SETTING_BYTES_MAX,
 )
 from protocol.machines.events import Connect, Dial, DialOutcome
@@ -67,6 +71,7 @@ class Dialling:
         """`rng` spreads the retries."""
         self.online = True
         self.only = False
+        self._removed = False
         self._stopped = False
         self._rng = rng
         self._known: dict[str, _Address] = {}
@@ -199,10 +204,20 @@ class Dialling:
             return
         entry.dialling, entry.outcome, entry.failures = False, outcome, entry.failures + 1
         useless = not entry.seed and entry.node_id is None and entry.failures >= DIAL_FAILURES_MAX
-        if outcome is DialOutcome.MYSELF or useless:
+        removed = outcome is DialOutcome.REMOVED
+        if outcome is DialOutcome.MYSELF or (useless and not removed):
             del self._known[address]
             return
+        if removed:
+            entry.delay_ms = REDIAL_REMOVED_MS
         self._delay(entry, now)
+
+    def note_removed(self, removed: bool, now: Moment) -> None:
+        """Whether this node is removed from the group; when it is no longer, everybody is called at once."""
+        if self._removed and not removed:
+            for entry in self._known.values():
+                entry.delay_ms, entry.due_ms = 0, now.mono_ms
+        self._removed = removed
 
     def on_link_ended(self, link: Link, now: Moment) -> None:
         """A link is gone, whoever made it; try again soon, a little later each time if it keeps happening."""
@@ -219,7 +234,8 @@ class Dialling:
             self._delay(entry, now)
 
     def _delay(self, entry: _Address, now: Moment) -> None:
-        entry.delay_ms = min(REDIAL_MS_MAX, max(REDIAL_MS_MIN, entry.delay_ms * 2))
+        longest = REDIAL_REMOVED_MS if self._removed else REDIAL_MS_MAX
+        entry.delay_ms = min(longest, max(REDIAL_MS_MIN, entry.delay_ms * 2))
         entry.due_ms = now.mono_ms + entry.delay_ms + self._rng.randrange(entry.delay_ms // 2 + 1)
 
     # --- whom to call ---------------------------------------------------------------------------------------

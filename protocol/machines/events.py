@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
 from protocol.authority.issuing import IssueRequest
+from protocol.authority.removal_proof import RemovalProof
 from protocol.authority.root_acts import RotateWish
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.wire.messages import Message
@@ -76,6 +77,7 @@ class DialOutcome(StrEnum):
     NOTHING = "nothing"  # an answer, but nothing for us there
     MYSELF = "myself"  # our own listener
     INCOMPATIBLE = "incompatible"  # the versions do not meet
+    REMOVED = "removed"  # a member, which proves that our key has been removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,13 @@ class Adopt:
 
     bundle: Bundle
     how: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearnRemoval:
+    """A verified proof that our own key has been removed, which somebody gave us instead of a link."""
+
+    proof: RemovalProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +176,8 @@ class Annul:
 
 @dataclass(frozen=True, slots=True)
 class RotateRoot:
-    """A user wants another root, all keys that it takes being here: `signers` are recovery keys, and operating
-    keys that agree to it. Answered by `Rotated`. What it would take down is told before by
+    """A user wants another root, all keys that it takes being here: `signers` are recovery keys, and
+    operating keys that agree to it. Answered by `Rotated`. What it would take down is told before by
     `authority.what_if` for a draft of the same wish (`prepare(…).act`), apart from the machine.
     """
 
@@ -241,6 +250,7 @@ Input = (
     | Received
     | DialFailed
     | Adopt
+    | LearnRemoval
     | Connect
     | Disconnect
     | Stop

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from protocol.authority.act_set import ActSet
+from protocol.authority.acts import Act, decode_untrusted_act
+from protocol.authority.bodies import Kind, ResignBody, RevokeBody
 from protocol.authority.grants import Grant
 from protocol.authority.view import View
 from protocol.credentials.roles import role_names
 from protocol.ids import authority_of
 from protocol.machines.link import Link
+from protocol.machines.members import Members
 from protocol.records.record import Header
 
 
@@ -34,6 +38,33 @@ def neighbor_facts(link: Link) -> dict[str, Any]:
         "address": link.reached_at or "",
         "dialled": link.dialled,
     }
+
+
+def own_removal_facts(members: Members, act_id: bytes, store: ActSet) -> dict[str, Any]:
+    """The act that removed this node's own key; `removed` in milliseconds UTC, `removed_by` empty for the
+    group's root.
+    """
+    act, by = own_removal(members, act_id, store)
+    body = act.body
+    return {
+        "removal": act.id.hex(),
+        "kind": Kind(act.kind).name.lower(),
+        "removed_by": by,
+        "removed": act.hlc_ms,
+        "reason": body.reason if isinstance(body, RevokeBody | ResignBody) else "",
+    }
+
+
+def own_removal(members: Members, act_id: bytes, store: ActSet) -> tuple[Act, str]:
+    """A removal that `members.own_removal` names, and the name of who signed it; empty for the root."""
+    told = members.told_removal(act_id)
+    if told is not None:
+        return told.removal, str(told.path[-1].peer_name) if told.path else ""
+    raw = store.get(act_id)
+    assert raw is not None
+    act = decode_untrusted_act(raw)
+    above = None if act.place.cred is None else members.view.admitted(act.place.cred)
+    return act, "" if above is None or above.grant is None else str(above.grant.peer_name)
 
 
 class Names(dict[bytes, str]):

@@ -44,7 +44,7 @@ from protocol.machines.events import (
     Stop,
     Tick,
 )
-from protocol.machines.facts import grant_facts, neighbor_facts
+from protocol.machines.facts import grant_facts, neighbor_facts, own_removal_facts
 from protocol.machines.link import Link, Summary
 from protocol.machines.members import Intake
 from protocol.machines.sets import Sets
@@ -100,6 +100,7 @@ class GroupMachine:
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
+        self._own_removal: bytes | None = None
         self._links_made = 0
 
     def load(self, now: Moment, store: GroupSet) -> None:
@@ -108,6 +109,7 @@ class GroupMachine:
         self.synchronize = Synchronize(self.members.ids, self.data.ids, self._rng)
         self._let_time_go_on(now)
         self._own_grant = self.members.own_grant(now.utc_s)
+        self._own_removal = self.members.own_removal(now.utc_s)
 
     def handle(self, event: Input, now: Moment, store: GroupSet) -> list[Output]:
         """Apply one event. Raises: RuleError for a command that the rules refuse, with nothing changed."""
@@ -380,9 +382,10 @@ class GroupMachine:
         ):
             told = self._own_grant if grant is None else grant
             assert told is not None
-            kind = "credential-adopted" if grant is not None else self._end_of(told)
+            kind = "credential-adopted" if grant is not None else self._end_of(told, now)
             outputs.append(note(kind, grant_facts(told), now, store))
         self._own_grant = grant
+        self._settle_removal(now, store, outputs)
         if self.links.recheck_due(now):
             for link in self.links:
                 if not self.is_member(link, now.utc_s):
@@ -397,11 +400,21 @@ class GroupMachine:
         if visit is not None:
             outputs.append(visit)
 
-    def _end_of(self, grant: Grant) -> str:
+    def _end_of(self, grant: Grant, now: Moment) -> str:
         """Why this node has no credential any more."""
         view = self.members.view
         removed = view.admitted(grant.act_id) is not None and not view.is_live(grant.act_id)
-        return "credential-removed" if removed else "credential-expired"
+        told = self.members.own_removal(now.utc_s) is not None
+        return "credential-removed" if removed or told else "credential-expired"
+
+    def _settle_removal(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
+        """Tell that our own key has been removed; who is removed calls others less often."""
+        removal = None if self._own_grant is not None else self.members.own_removal(now.utc_s)
+        if removal is not None and removal != self._own_removal:
+            facts = own_removal_facts(self.members, removal, store)
+            outputs.append(note("member-revoked", facts, now, store))
+        self._own_removal = removal
+        self.dialling.note_removed(removal is not None, now)
 
     def is_member(self, link: Link, at_s: int) -> bool:
         """Whether a neighbor is a member now, by this view or by the evidence that it showed."""

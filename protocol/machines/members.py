@@ -20,6 +20,9 @@ The own credential is derived, never copied: the best of what AUTH holds for our
 bundle kept aside (received in a handshake or by invitation, before its acts arrived). When the grants of that
 bundle are in the set, its certificates enter it too: that is how a credential issued without the store flag
 becomes visible, when its subject first links (design section 5).
+
+That our key has been removed is known from AUTH, or from a proof kept aside, which a neighbor-to-be has given
+instead of a link. As long as nothing in AUTH speaks against the proof, we do not go by what the removal hits.
 """
 
 from __future__ import annotations
@@ -42,6 +45,13 @@ from protocol.authority.elements import (
     stored_is_der,
 )
 from protocol.authority.grants import Grant, best_first
+from protocol.authority.removal_proof import (
+    RemovalProof,
+    decode_untrusted_removal_proof,
+    is_in_force,
+    make_removal_proof,
+    takes_away,
+)
 from protocol.authority.view import View
 from protocol.credentials.keys import PublicKey
 from protocol.ids import split_ids
@@ -60,8 +70,10 @@ from protocol.machines.delayed_acts import Delay, DelayedActs, note_told
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.machines.void_acts import VoidActs
 from protocol.peer_time import Moment, hlc_s
+from protocol.wire.messages import NOTHING_PROOF_BYTES_MAX
 
 _EVIDENCE = "own_bundle"
+_REMOVAL = "own_removal"
 _NEVER_QUARANTINED = (Kind.REVOKE_CREDENTIAL, Kind.REVOKE_KEY, Kind.RESIGN)
 
 
@@ -98,6 +110,7 @@ class Members:
         self.delayed = DelayedActs()
         self._own = own
         self._evidence: Bundle | None = None
+        self._removal: RemovalProof | None = None
         self._held: dict[bytes, _Held] = {}
         self._waiting: dict[bytes, dict[bytes, None]] = {}
         self._held_bytes = 0
@@ -128,6 +141,9 @@ class Members:
         self.ids = OrderedIds(pair for act_id in inside for pair in self._pairs(act_id))
         if (raw_bundle := store.setting(_EVIDENCE)) is not None:
             self._evidence = decode_untrusted_bundle(raw_bundle, authority=self.view.gid)
+        if (raw_proof := store.setting(_REMOVAL)) is not None:
+            gid = self.view.gid
+            self._removal = decode_untrusted_removal_proof(raw_proof, authority=gid, key=self._own)
 
     def _pairs(self, act_id: bytes) -> list[tuple[int, bytes]]:
         """The ids of an act and of its certificate if that is here, each with the act's second."""
@@ -420,12 +436,14 @@ class Members:
 
     def own_grant(self, at_s: int) -> Grant | None:
         """The credential that this node goes by at a second UTC, or None."""
-        grants = [
-            grant
-            for grant in (self.view.current(self._own.pid, at_s), self._evidence_grant(at_s))
-            if grant is not None
-        ]
-        return min(grants, key=Grant.rank, default=None)
+        return min(self._own_grants(at_s, self._removal), key=Grant.rank, default=None)
+
+    def _own_grants(self, at_s: int, removal: RemovalProof | None) -> list[Grant]:
+        """What we may go by at a second UTC, if that removal is all that we were told besides AUTH."""
+        grants, evidence = self.view.holding(self._own.pid, at_s), self._evidence
+        if evidence is not None and self._stands(evidence, at_s):
+            grants.append(evidence.leaf)
+        return [grant for grant in grants if not self._is_taken_by(removal, grant)]
 
     def own_change(self, at_s: int) -> int | None:
         """The next second UTC at which a window of ours begins, or has just ended; None when none does."""
@@ -433,10 +451,6 @@ class Members:
         windows = [grant.window for grant in (*self.view.delivered(self._own.pid), *leaf)]
         seconds = [second for window in windows for second in (window.start, window.end + 1)]
         return min((second for second in seconds if at_s < second <= END_OF_TIME_S), default=None)
-
-    def _evidence_grant(self, at_s: int) -> Grant | None:
-        evidence = self._evidence
-        return evidence.leaf if evidence is not None and self.accepts(evidence, at_s) else None
 
     def own_bundle(self, at_s: int, store: ActSet) -> bytes:
         """The evidence to show: of the own credential, or of the last one there was; empty when there never
@@ -446,7 +460,8 @@ class Members:
         grants = self.view.delivered(self._own.pid)
         if evidence is not None and evidence.leaf.act_id not in [grant.act_id for grant in grants]:
             grants.append(evidence.leaf)
-        for grant in best_first(grants, at_s):
+        # What we were told is revoked is shown last: others take it for nothing.
+        for grant in sorted(best_first(grants, at_s), key=self.is_told_revoked):
             if evidence is not None and grant.act_id == evidence.leaf.act_id:
                 return evidence.raw
             if (raw := make_bundle(self.view, grant, store.get)) is not None:
@@ -465,6 +480,9 @@ class Members:
         """Whether a verified bundle makes its subject a member in this view: its window holds, and nothing
         here speaks against its path.
         """
+        return self._stands(bundle, at_s) and not self.is_told_revoked(bundle.leaf, bundle)
+
+    def _stands(self, bundle: Bundle, at_s: int) -> bool:
         return bundle.leaf.window.holds(at_s) and stands(self.view, bundle)
 
     def adopt(self, bundle: Bundle, now: Moment, store: ActSet) -> Intake:
@@ -479,6 +497,65 @@ class Members:
             self._publish_evidence(now, store, intake)
             self._sort_out(store, intake)
         return intake
+
+    # --- removals -------------------------------------------------------------------------------------------
+
+    def removal_proof(self, pid: bytes, shown: Bundle | None, store: ActSet) -> bytes:
+        """The proof that a key has been removed, for the key itself; empty when it has not been."""
+        return make_removal_proof(self.view, pid, shown, store.get, bytes_max=NOTHING_PROOF_BYTES_MAX)
+
+    def is_told_revoked(self, grant: Grant, shown: Bundle | None = None) -> bool:
+        """Whether a grant is one of our own that we were told is revoked."""
+        return grant.key == self._own and self._is_taken_by(self._removal, grant, shown)
+
+    def _is_taken_by(self, removal: RemovalProof | None, grant: Grant, shown: Bundle | None = None) -> bool:
+        """The same if that is what we were told; `shown` is the grant's bundle, where that may say more."""
+        if removal is None or not is_in_force(self.view, removal):
+            return False
+        evidence = self._evidence
+        if evidence is not None and evidence.leaf.act_id == grant.act_id:
+            shown = evidence
+        return takes_away(self.view, removal, grant, shown)
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        """Whether a verified proof counts in this view, takes the latest that we were granted, and leaves us
+        nothing else to go by.
+        """
+        if not is_in_force(self.view, proof) or self._own_grants(at_s, proof):
+            return False
+        latest = self._latest_own()
+        return latest is None or self._is_taken_by(proof, latest)
+
+    def _latest_own(self) -> Grant | None:
+        """The last grant to our key that we know of, whatever became of it."""
+        shown = [] if self._evidence is None else [self._evidence.leaf]
+        grants = [*self.view.grants_ever(self._own.pid), *shown]
+        return max(grants, key=lambda grant: (grant.hlc, grant.act_id), default=None)
+
+    def learn_removal(self, proof: RemovalProof, now: Moment, store: ActSet) -> None:
+        """Keep a proof that our key has been removed."""
+        if self.is_removed_by(proof, now.utc_s):
+            self._removal = proof
+            store.set_setting(_REMOVAL, proof.raw)
+
+    def own_removal(self, at_s: int) -> bytes | None:
+        """The act that took our membership away; None while we have one, or when no act took it."""
+        if self.own_grant(at_s) is not None:
+            return None
+        told, latest = self._removal, self._latest_own()
+        if told is not None and self.is_removed_by(told, at_s):
+            return told.removal.id
+        if latest is None or self.view.live_grants(self._own.pid):
+            return None
+        hits = [self.view.admitted(one) for one in self.view.hits_of(latest.act_id)]
+        places = [(one.place.level, one.place.hlc, one.id) for one in hits if one is not None]
+        return min(places)[2] if places else None
+
+    def told_removal(self, act_id: bytes) -> RemovalProof | None:
+        """The proof of an own removal that is not in AUTH here."""
+        told = self._removal
+        known = told is None or told.removal.id != act_id or self.view.admitted(act_id) is not None
+        return None if known else told
 
     def _publish_evidence(self, now: Moment, store: ActSet, intake: Intake) -> None:
         """Put the certificates of our own path into the set, as soon as the acts that they belong to are

@@ -5,6 +5,9 @@ holds for that key, if it is better than the one shown. Nothing else is ever han
 the lookup, not a parameter, and a bundle must be the proved key's at both ends. So a bundle may come from
 anybody, a member that has expired or a liar, since it is judged on its own evidence.
 
+The same of removals: who proves a key that has been removed, and nobody else, gets the proof of it, in the
+answer that strangers get, which is as long and comes at the same point whatever is in it.
+
 Source: design section 7, steps 2 and 3.
 """
 
@@ -13,8 +16,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle
+from protocol.authority.removal_proof import RemovalProof, decode_untrusted_removal_proof
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.errors import Fault, RemoteProtocolError
+from protocol.wire.messages import Nothing, nothing_with
 
 
 class Group(Protocol):
@@ -43,6 +48,14 @@ class Group(Protocol):
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
         """Whether a bundle makes its subject a member: our gid, its window holds, nothing on it is hit."""
 
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        """The proof that a key has been removed, at most NOTHING_PROOF_BYTES_MAX long, without the acts of
+        the bundle that the key has shown; b"" for none.
+        """
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        """Whether a removal of our own key counts by our view, and leaves us nothing to go by."""
+
 
 def read_untrusted_evidence(raw: bytes, group: Group, key: PublicKey) -> Bundle | None:
     """The bundle in a message, which must prove a grant to `key`; None for no bundle.
@@ -57,6 +70,24 @@ def read_untrusted_evidence(raw: bytes, group: Group, key: PublicKey) -> Bundle 
     if bundle.leaf.key != key:
         raise RemoteProtocolError(Fault.BAD_EVIDENCE, "a bundle for another key than the proved one")
     return bundle
+
+
+def read_untrusted_removal(raw: bytes, group: Group, shown: bytes) -> RemovalProof | None:
+    """The proof in a refusal, which must be of our own key's removal; None for no proof. `shown` is the
+    bundle that we have shown, if any.
+
+    Its signatures are still to be checked. Raises: RemoteProtocolError.
+    """
+    if not raw:
+        return None
+    acts = _our_own(shown, group).acts if shown else ()
+    own = group.own_key().public
+    return decode_untrusted_removal_proof(raw, authority=group.authority, key=own, shown=acts)
+
+
+def refusal_of(group: Group, key: PublicKey, shown: Bundle | None) -> Nothing:
+    """What a proved key that is no member is told: nothing, but for its own removal if it was removed."""
+    return nothing_with(group.removal_proof(key.pid, shown))
 
 
 def is_member(group: Group, key: PublicKey, shown: Bundle | None, at_s: int) -> bool:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import NODE_ID_BYTES
 from protocol.limits import PICKUP_POLL_MS_MAX, PICKUP_POLL_MS_MIN
@@ -51,6 +52,12 @@ class _Port(Group):
 
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
         return bundle.gid.startswith(self._authority) and bundle.leaf.window.holds(at_s)
+
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        return b""
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        return False
 
 
 class Joiner(Owner):
@@ -127,6 +134,10 @@ class Joiner(Owner):
         for end in self._network.ends_of(self.name):
             end.close()
         self._joined(bundle)
+
+    def learn(self, removal: RemovalProof, then: Callable[[], None]) -> None:
+        """See `opening.Owner`; a joiner has nothing to lose, and goes on asking."""
+        raise AssertionError("a joiner does not believe that it was removed")
 
     def on_link(self, opening: Opening, peer: Established) -> LinkId:
         """See `opening.Owner`; a joiner is gone before there could be a link."""

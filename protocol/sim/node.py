@@ -17,6 +17,7 @@ from typing import Protocol
 
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RemoteProtocolError, RuleError
 from protocol.ids import AUTHORITY_BYTES, NODE_ID_BYTES
@@ -29,6 +30,7 @@ from protocol.machines.events import (
     DialFailed,
     DialOutcome,
     Input,
+    LearnRemoval,
     LinkDown,
     LinkId,
     LinkUp,
@@ -133,6 +135,12 @@ class _Port(Group):
 
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
         return self._node.machine.members.accepts(bundle, at_s)
+
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        return self._node.machine.members.removal_proof(pid, shown, self._node.store)
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        return self._node.machine.members.is_removed_by(proof, at_s)
 
 
 class Node(Owner):
@@ -252,6 +260,10 @@ class Node(Owner):
     def adopt(self, bundle: Bundle, then: Callable[[], None]) -> None:
         """See `opening.Owner`."""
         self.submit(Adopt(bundle, "pickup"), lambda _: then())
+
+    def learn(self, removal: RemovalProof, then: Callable[[], None]) -> None:
+        """See `opening.Owner`."""
+        self.submit(LearnRemoval(removal), lambda _: then())
 
     def _post(self, item: _Item) -> None:
         assert self.up, f"{self.name} is down"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from protocol.authority.bundle import Bundle
 from protocol.authority.elements import Element, decode_untrusted_element
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import SignatureCheck, holds
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
@@ -25,6 +26,7 @@ from protocol.machines.connect import (
     Ending,
     Established,
     Finished,
+    LearnOwn,
     Output,
     SendHandshake,
 )
@@ -40,6 +42,7 @@ _OUTCOMES = {
     Ending.NOT_SERVED: DialOutcome.NOTHING,
     Ending.SELF: DialOutcome.MYSELF,
     Ending.INCOMPATIBLE: DialOutcome.INCOMPATIBLE,
+    Ending.REMOVED: DialOutcome.REMOVED,
 }
 _CHECKS_REMEMBERED = 65_536
 
@@ -97,6 +100,9 @@ class Owner(Protocol):
 
     def adopt(self, bundle: Bundle, then: Callable[[], None]) -> None:
         """Keep a credential of our own; `then` is called when it is durable."""
+
+    def learn(self, removal: RemovalProof, then: Callable[[], None]) -> None:
+        """Keep the proof of our own removal; `then` is called when it is durable."""
 
     def on_link(self, opening: Opening, peer: Established) -> LinkId:
         """The connection is a member link."""
@@ -187,6 +193,9 @@ class Opening:
                 case AdoptOwn(bundle):
                     # Nothing more is said before it is durable.
                     self._owner.adopt(bundle, lambda: self._perform(outputs))
+                    return
+                case LearnOwn(removal):
+                    self._owner.learn(removal, lambda: self._perform(outputs))
                     return
                 case Established() as peer:
                     if self._over:

@@ -55,6 +55,8 @@ _NOTHING_CODE = 3
 # From 256 bytes on the padding's own length takes 3 bytes, so any such padding measures what surrounds it.
 _AROUND_PADDING_BYTES = len(encode([_NOTHING_CODE, {"padding": bytes(256)}])) - 256
 NOTHING_PADDING_BYTES = NOTHING_FRAME_BYTES - LENGTH_BYTES - _AROUND_PADDING_BYTES
+_PROOF_LENGTH_BYTES = 2
+NOTHING_PROOF_BYTES_MAX = NOTHING_PADDING_BYTES - _PROOF_LENGTH_BYTES
 
 _U32_MAX = 2**32 - 1
 
@@ -136,9 +138,25 @@ class Prove(Struct, frozen=True):
 
 
 class Nothing(Struct, frozen=True):
-    """Answerer: nothing for you here; 4,096 bytes with the frame's length, whatever the reason."""
+    """Answerer, or a caller that has seen Welcome: nothing for you here; 4,096 bytes with the frame's length,
+    whatever the reason.
+
+    The padding begins with the length (2 bytes) of a proof that the key which the other side has proved was
+    removed, and the proof; for everybody else it is all zeros.
+    """
 
     padding: Padding
+
+    def __post_init__(self) -> None:
+        """The proof is inside."""
+        if int.from_bytes(self.padding[:_PROOF_LENGTH_BYTES], "big") > NOTHING_PROOF_BYTES_MAX:
+            raise ValueError("a proof that is longer than the padding")
+
+    @property
+    def proof(self) -> bytes:
+        """The proof; b"" for none."""
+        length = int.from_bytes(self.padding[:_PROOF_LENGTH_BYTES], "big")
+        return self.padding[_PROOF_LENGTH_BYTES : _PROOF_LENGTH_BYTES + length]
 
 
 class Welcome(Struct, frozen=True):
@@ -306,7 +324,14 @@ class Recent(Struct, frozen=True):
             raise ValueError("not a whole number of ids")
 
 
-NOTHING = Nothing(bytes(NOTHING_PADDING_BYTES))
+def nothing_with(proof: bytes) -> Nothing:
+    """Nothing, with a proof of removal inside; b"" for none."""
+    assert len(proof) <= NOTHING_PROOF_BYTES_MAX
+    said = len(proof).to_bytes(_PROOF_LENGTH_BYTES, "big") + proof
+    return Nothing(said.ljust(NOTHING_PADDING_BYTES, b"\0"))
+
+
+NOTHING = nothing_with(b"")
 
 Message: TypeAlias = (
     Hello

@@ -232,7 +232,7 @@ def test_what_a_removed_member_does_behind_a_partition_ends_with_it() -> None:
 
 
 def test_who_was_removed_while_offline_gets_no_link_and_nothing_new() -> None:
-    """To members it is a stranger, so nobody tells it anything; its own credential still looks good to it."""
+    """To members it is a stranger: it is told of its removal (test_return.py), and of nothing else."""
     world = gathered(60, 4)
     victim = world.nodes["n3"]
     victim.crash()
@@ -243,7 +243,7 @@ def test_who_was_removed_while_offline_gets_no_link_and_nothing_new() -> None:
     victim.start()
     _watch(world, 2 * MINUTE, lambda: _has_no_links(world, victim))
     assert len(tuple(victim.store.load())) == held
-    assert " n3    dial n0:3587 nothing" in world.trace.tail(20_000)
+    assert " n3    dial n0:3587 removed" in world.trace.tail(20_000)
     settled(world)
 
 

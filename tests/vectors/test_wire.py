@@ -62,6 +62,11 @@ def test_field_of_a_newer_version_is_ignored():
     assert [decode(vector["payload"]) for vector in VECTORS["accepted"]] == [Taken(7, 256)]
 
 
+def test_proof_in_nothing_reads_back():
+    removed = VECTORS["removed"]
+    assert decode(removed["payload"]).proof == bytes.fromhex(removed["proof"])
+
+
 @pytest.mark.parametrize("vector", VECTORS["frames"], ids=["one byte", "300 bytes"])
 def test_frame_reads_back_as_its_payload(vector):
     assert FrameReader(300).feed(bytes.fromhex(vector["frame"])) == [bytes.fromhex(vector["payload"])]

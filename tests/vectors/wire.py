@@ -47,6 +47,7 @@ from protocol.wire.messages import (
     WantBody,
     Welcome,
     encode_message,
+    nothing_with,
 )
 
 PATH = Path(__file__).parents[2] / "protocol" / "vectors" / "wire.json"
@@ -59,6 +60,7 @@ CALLER_NODE, ANSWERER_NODE = bytes([0xC2]) * 16, bytes([0xA2]) * 16
 DIGEST = bytes(range(16))
 DATA = DataSummary(1_792_224_000, 1_800_000_000, 100_000, bytes(range(0xD0, 0xE0)))
 BODY_HASH = bytes(range(0x80, 0xA0))
+PROOF = bytes(range(0x20, 0x30))  # of a removal, as it lies in Nothing; what one holds, removals.json shows
 
 
 def _hex(value: Any) -> Any:
@@ -149,6 +151,7 @@ def _refused() -> list[tuple[str, bytes]]:
         ("versions do not ascend", encode([1, {"selector": DIGEST, "versions": [2, 1]}])),
         ("a selector of 15 bytes", encode([1, {"selector": DIGEST[:15], "versions": [1]}])),
         ("padding of another length", encode([3, {"padding": bytes(4077)}])),
+        ("a proof longer than its padding", encode([3, {"padding": b"\x0f\xed" + bytes(4076)}])),
         ("part of an id", encode([22, {"ids": bytes(33)}])),
         ("a control character in an address", encode([23, {"reason": 65, "referrals": ["host:1\n"]}])),
     ]
@@ -173,6 +176,7 @@ def build() -> dict[str, Any]:
         "accepted": [
             {"why": "a field of a newer version is ignored", "name": "Taken", "payload": unknown_field}
         ],
+        "removed": {"proof": PROOF, "payload": encode_message(nothing_with(PROOF))},
         "refused": [{"why": why, "payload": payload} for why, payload in _refused()],
         "opening": _opening(),
     }

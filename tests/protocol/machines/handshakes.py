@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from protocol.authority.bodies import Kind, RevokeCredentialBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle
+from protocol.authority.removal_proof import RemovalProof, make_removal_proof
 from protocol.credentials.keys import PrivateKey, all_hold
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.machines.connect import (
@@ -17,6 +19,7 @@ from protocol.machines.connect import (
     Ending,
     Established,
     Finished,
+    LearnOwn,
     Output,
     SendHandshake,
     State,
@@ -25,6 +28,7 @@ from protocol.machines.proofs import Direction, answerer_statement, caller_state
 from protocol.peer_time import Moment, Window
 from protocol.wire.framing import frame
 from protocol.wire.messages import (
+    NOTHING_PROOF_BYTES_MAX,
     Finish,
     Hello,
     Message,
@@ -74,6 +78,18 @@ class Realm:
         text = f"grc -> alice:admin -> {_NAMES[subject.public.raw]}:member"
         return self._group.bundle(self._group.grant(text, window=window)).raw
 
+    def removal(self, subject: PrivateKey, shown: bytes = b"") -> bytes:
+        """The proof that the administrator has removed a key, for one that shows this bundle."""
+        view, pid = self._group.view, subject.public.pid
+        if not view.removals_of(pid):
+            self._group.act(
+                "alice", Kind.REVOKE_CREDENTIAL, RevokeCredentialBody(key=subject.public.raw, reason="lost")
+            )
+        bundle = self.read(shown) if shown else None
+        proof = make_removal_proof(view, pid, bundle, self._group.raw_of, bytes_max=NOTHING_PROOF_BYTES_MAX)
+        assert proof
+        return proof
+
     def read(self, raw: bytes) -> Bundle:
         """A bundle of this group, decoded."""
         if raw not in self._read:
@@ -91,6 +107,8 @@ class Node:
     held: list[bytes] = field(default_factory=list)
     hit: set[bytes] = field(default_factory=set)
     node_id: bytes = b""
+    removed: dict[bytes, bytes] = field(default_factory=dict)  # proofs by pid
+    believes: bool = True  # what it is told of its own removal
 
     def __post_init__(self) -> None:
         self.node_id = self.node_id or self.key.public.pid[:16]
@@ -118,6 +136,12 @@ class Node:
     def accepts(self, bundle: Bundle, at_s: int) -> bool:
         hit = any(act.id in self.hit for act in bundle.acts)
         return bundle.gid == self.realm.gid and bundle.leaf.window.holds(at_s) and not hit
+
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        return self.removed.get(pid, b"")
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        return self.believes
 
     def _valid(self, pid: bytes, at_s: int) -> list[Bundle]:
         bundles = [self.realm.read(raw) for raw in self.held]
@@ -178,6 +202,10 @@ class Talk:
         (ending,) = [output for output in self.outputs[end] if isinstance(output, Finished)]
         return ending
 
+    def learnt(self, end: str) -> list[bytes]:
+        """The acts by which an end was told that it has been removed."""
+        return [output.removal.removal.id for output in self.outputs[end] if isinstance(output, LearnOwn)]
+
     def blamed(self, end: str) -> Fault:
         """The fault with which an end closed."""
         return fault_of(self.ending(end))
@@ -236,7 +264,11 @@ REFUSED: Steps = [
     ("caller", Prove, State.PROOF, State.CLOSED),
     ("answerer", Nothing, State.CLOSED, State.CLOSED),
 ]
-CALLER_LEAVES: Steps = [*WELCOMED, ("answerer", Welcome, State.CLOSED, State.FINISH)]
+CALLER_LEAVES: Steps = [
+    *WELCOMED,
+    ("answerer", Welcome, State.CLOSED, State.FINISH),
+    ("caller", Nothing, State.CLOSED, State.CLOSED),
+]
 
 
 def hello_of(authority: bytes, exporter: bytes = EXPORTER, direction: Direction = Direction.CALLER) -> bytes:

@@ -104,7 +104,7 @@ TURNS = {
     ("caller", State.PROOF): (Nothing, Welcome),
     ("answerer", State.HELLO): (Hello,),
     ("answerer", State.PROOF): (Prove,),
-    ("answerer", State.FINISH): (Finish,),
+    ("answerer", State.FINISH): (Finish, Nothing),
 }
 STATES = list(TURNS)
 OUT_OF_TURN = [
@@ -510,7 +510,8 @@ def test_two_bundles_of_groups_whose_ids_begin_alike_are_refused(monkeypatch):
         bundle = CLUB.read(raw)
         if bundle.leaf.key == C.public:
             gid = bundle.gid[:20] + bytes(12)
-            bundle = dataclasses.replace(bundle, root=dataclasses.replace(bundle.root, gid=gid))
+            roots = (dataclasses.replace(bundle.root, gid=gid), *bundle.roots[1:])
+            bundle = dataclasses.replace(bundle, roots=roots)
         return bundle
 
     two = talk(caller_node(b""), answerer_node(BUNDLES[A], RENEWAL))

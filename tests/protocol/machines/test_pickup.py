@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from protocol.errors import Fault, RemoteProtocolError
+from protocol.limits import NOTHING_FRAME_BYTES
 from protocol.machines.connect import Ending, State
 from protocol.machines.pickup import better, is_member, newer_for, read_untrusted_evidence, shown_by_us
 from protocol.peer_time import Window
@@ -29,7 +30,7 @@ from tests.protocol.machines.handshakes import (
     talk,
 )
 
-CLUB = Realm()
+CLUB, OTHER_CLUB = Realm(), Realm("other club")
 C, A, OTHER = key_of("caller"), key_of("answerer"), key_of("somebody else")
 VALID_OF = {key: CLUB.credential(key, VALID) for key in (C, A, OTHER)}
 ENDED_OF = {key: CLUB.credential(key, ENDED) for key in (C, A, OTHER)}
@@ -149,8 +150,11 @@ def test_every_combination_ends_as_the_rules_say(mine, theirs, for_caller, for_a
     if linked:
         assert two.states == (State.MEMBER, State.MEMBER)
     elif caller_is_member:
-        assert two.states == (State.CLOSED, State.FINISH)
-        assert two.ending("caller").ending is Ending.NEIGHBOR_NOT_VALID
+        assert two.states == (State.CLOSED, State.CLOSED)
+        assert (two.ending("caller").ending, two.ending("answerer").ending) == (
+            Ending.NEIGHBOR_NOT_VALID,
+            Ending.NOTHING,
+        )
     else:
         assert two.states == (State.CLOSED, State.CLOSED)
         assert (two.ending("caller").ending, two.ending("answerer").ending) == (
@@ -177,12 +181,11 @@ def test_credential_not_better_than_the_one_shown_is_not_handed_over(held):
     assert welcome.newer == b""
 
 
-def test_caller_whose_clock_says_that_its_credential_has_ended_closes():
-    two = talk(node(C, VALID_OF[C]), node(A, VALID_OF[A]))
+def test_caller_leaves_its_own_credential_to_the_answerer_to_judge():
+    two = talk(node(C, VALID_OF[C]), node(A, VALID_OF[A], CLUB.credential(A, ENDED)))
     two.follow(WELCOMED)
-    two.deliver("answerer", at(VALID.end + 1))
-    assert two.states == (State.CLOSED, State.FINISH)
-    assert two.ending("caller").ending is Ending.OWN_NOT_VALID
+    two.deliver("answerer", at(VALID.end))
+    assert two.states == (State.MEMBER, State.FINISH)
 
 
 def test_handed_credential_that_does_not_hold_by_the_callers_clock_is_not_adopted():
@@ -190,7 +193,6 @@ def test_handed_credential_that_does_not_hold_by_the_callers_clock_is_not_adopte
     two.follow(WELCOMED)
     two.deliver("answerer", at(RENEWED.start - 1))
     assert two.adopted("caller") == []
-    assert two.ending("caller").ending is Ending.OWN_NOT_VALID
 
 
 def test_answerer_judges_the_caller_again_when_the_link_opens():
@@ -201,20 +203,12 @@ def test_answerer_judges_the_caller_again_when_the_link_opens():
     assert two.ending("answerer").ending is Ending.NEIGHBOR_NOT_VALID
 
 
-def test_answerer_judges_itself_when_the_link_opens():
+def test_answerer_leaves_its_own_credential_to_the_caller_to_judge():
     brief = CLUB.credential(A, Window(VALID.start, NOW_S + 1))
     two = talk(node(C, VALID_OF[C]), node(A, brief))
     two.follow(LINKED[:4])
     two.deliver("caller", at(NOW_S + 2))
-    assert two.ending("answerer").ending is Ending.OWN_NOT_VALID
-
-
-def test_own_credential_is_the_one_that_is_told_of_when_both_have_ended():
-    brief = Window(VALID.start, NOW_S + 1)
-    two = talk(node(C, CLUB.credential(C, brief)), node(A, CLUB.credential(A, brief)))
-    two.follow(LINKED[:4])
-    two.deliver("caller", at(NOW_S + 2))
-    assert two.ending("answerer").ending is Ending.OWN_NOT_VALID
+    assert two.states == (State.MEMBER, State.MEMBER)
 
 
 def test_caller_revoked_in_the_answerers_view_gets_nothing():
@@ -231,13 +225,89 @@ def test_answerer_revoked_in_the_callers_view_is_left():
     assert two.ending("caller").ending is Ending.NEIGHBOR_NOT_VALID
 
 
-def test_own_credential_revoked_in_our_view_is_not_adopted():
+def test_own_credential_revoked_in_our_view_is_not_adopted_and_the_link_may_open():
     caller = node(C)
     caller.hit.add(CLUB.read(VALID_OF[C]).leaf.act_id)
     two = talk(caller, node(A, VALID_OF[A], VALID_OF[C]))
-    two.follow(CALLER_LEAVES)
+    two.follow(LINKED)
     assert two.adopted("caller") == []
-    assert two.ending("caller").ending is Ending.OWN_NOT_VALID
+
+
+def test_answerer_whose_own_credential_is_revoked_in_its_view_takes_the_link_of_a_member():
+    answerer = node(A, VALID_OF[A])
+    answerer.hit.add(CLUB.read(VALID_OF[A]).leaf.act_id)
+    talk(node(C, VALID_OF[C]), answerer).follow(LINKED)
+
+
+# --- who was removed is told --------------------------------------------------------------------------------
+
+
+def refusing(key, subject, shown=b""):
+    """A node that has seen a key removed."""
+    one = node(key, VALID_OF[key])
+    one.hit.add(CLUB.read(VALID_OF[subject]).leaf.act_id)
+    one.removed[subject.public.pid] = CLUB.removal(subject, shown)
+    return one
+
+
+@pytest.mark.parametrize("shown", [b"", VALID_OF[C], ENDED_OF[C]], ids=["nothing", "valid", "ended"])
+def test_removed_caller_is_told_in_the_answer_that_strangers_get(shown):
+    two = talk(node(C, shown), refusing(A, C, shown))
+    two.follow(REFUSED)
+    assert two.ending("caller").ending is Ending.REMOVED
+    assert len(two.learnt("caller")) == 1
+    assert two.adopted("caller") == []
+    assert len(two.captured[-1][1]) == NOTHING_FRAME_BYTES
+
+
+def test_removed_answerer_is_told_by_a_caller():
+    two = talk(refusing(C, A, VALID_OF[A]), node(A, VALID_OF[A]))
+    two.follow(CALLER_LEAVES)
+    assert two.ending("caller").ending is Ending.NEIGHBOR_NOT_VALID
+    assert two.ending("answerer").ending is Ending.REMOVED
+    assert len(two.learnt("answerer")) == 1
+    assert len(two.captured[-1][1]) == NOTHING_FRAME_BYTES
+
+
+def test_removal_that_does_not_count_by_our_view_is_not_believed():
+    caller = node(C, VALID_OF[C])
+    caller.believes = False
+    two = talk(caller, refusing(A, C, VALID_OF[C]))
+    two.follow(REFUSED)
+    assert two.ending("caller").ending is Ending.NOTHING
+    assert two.learnt("caller") == []
+
+
+def _removed_elsewhere():
+    """The proof that the caller was removed from another group."""
+    OTHER_CLUB.credential(C)
+    return OTHER_CLUB.removal(C)
+
+
+def _forgery(spoil):
+    """What a caller makes of a refusal with a proof that has been tampered with."""
+    answerer = refusing(A, C)
+    answerer.removed[C.public.pid] = spoil(CLUB.removal(C))
+    two = talk(node(C), answerer)
+    two.run()
+    return two
+
+
+@pytest.mark.parametrize(
+    "spoil, fault",
+    [
+        (lambda proof: proof[:-1] + bytes([proof[-1] ^ 1]), Fault.BAD_PROOF),
+        (lambda proof: proof[:-1], Fault.MALFORMED),
+        (lambda proof: CLUB.removal(OTHER), Fault.BAD_EVIDENCE),
+        (lambda proof: CLUB.removal(C, VALID_OF[C]), Fault.BAD_EVIDENCE),
+        (lambda proof: _removed_elsewhere(), Fault.WRONG_GROUP),
+    ],
+    ids=["a signature", "cut short", "somebody else's", "acts that were not shown", "another group's"],
+)
+def test_refusal_with_a_spoilt_proof_is_a_fault_and_tells_nothing(spoil, fault):
+    two = _forgery(spoil)
+    assert two.blamed("caller") is fault
+    assert two.learnt("caller") == []
 
 
 # --- only one's own -----------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from protocol.wire.messages import (
     KINDS,
     NOTHING,
     NOTHING_PADDING_BYTES,
+    NOTHING_PROOF_BYTES_MAX,
     SECOND_MAX,
     TIME_MS_MAX,
     Bye,
@@ -59,6 +60,7 @@ from protocol.wire.messages import (
     Welcome,
     decode_untrusted_message,
     encode_message,
+    nothing_with,
 )
 
 DATA = DataSummary(0, 0, 0, bytes(16))
@@ -119,7 +121,7 @@ def pieces(draw):
 messages = st.one_of(
     st.builds(Hello, versions, digests),
     st.builds(Prove, *identities, bundles),
-    st.just(NOTHING),
+    st.binary(max_size=NOTHING_PROOF_BYTES_MAX).map(nothing_with),
     st.builds(Welcome, *identities, bundles, bundles),
     st.builds(Finish, bundles),
     st.builds(
@@ -369,6 +371,27 @@ def test_message_over_the_readers_limit_is_refused():
 
 def test_nothing_fills_its_frame_exactly():
     assert len(frame(encode_message(NOTHING))) == NOTHING_FRAME_BYTES == 4096
+
+
+@given(st.binary(max_size=NOTHING_PROOF_BYTES_MAX))
+def test_nothing_is_as_long_whatever_proof_is_in_it(proof):
+    payload = encode_message(nothing_with(proof))
+    assert len(frame(payload)) == NOTHING_FRAME_BYTES
+    message = decode_untrusted_message(payload, bytes_max=FRAME_BYTES_MAX_STRANGER)
+    assert isinstance(message, Nothing)
+    assert message.proof == proof
+
+
+def test_nothing_without_a_proof_is_what_it_always_was():
+    assert NOTHING.padding == bytes(NOTHING_PADDING_BYTES)
+    assert NOTHING.proof == b""
+
+
+def test_proof_that_is_longer_than_the_padding_is_malformed():
+    for length in (NOTHING_PROOF_BYTES_MAX + 1, 65_535):
+        padding = length.to_bytes(2, "big") + bytes(NOTHING_PADDING_BYTES - 2)
+        with pytest.raises(RemoteProtocolError):
+            decode_untrusted_message(encode([3, {"padding": padding}]), bytes_max=FRAME_BYTES_MAX_STRANGER)
 
 
 def test_largest_message_of_each_state_fits_the_limit_of_that_state():
