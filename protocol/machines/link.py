@@ -5,10 +5,10 @@ listens, whom else to try, and the digest of its AUTH set; it says Open again wh
 and told where it listens. After that silence is bounded: whoever has said nothing for 15 seconds says
 KeepAlive with its digest, and a link from which nothing has come for 35 seconds is dead.
 
-Conflicts. Two links between the same two nodes: the one dialled by the smaller node id stays; if one side
-dialled both, the newer stays, since a node dials again only when the older is of no use to it. No room: Bye
-with referrals. A neighbor whose membership ended: Bye, checked whenever authority changed and at least every
-60 seconds.
+Conflicts. Two links between the same two nodes, made at the same time: the one dialled by the smaller node id
+stays. Otherwise the newer stays, since a node dials again only when the older is of no use to it: it has lost
+power, and we have not noticed. No room: Bye with referrals. A neighbor whose membership ended: Bye, checked
+whenever authority changed and at least every 60 seconds.
 
 Not here: when to dial (dialling.py), what differs between the sets (synchronize.py). Source: design sections
 7 and 8; protocol-study 1.6.
@@ -23,6 +23,7 @@ from protocol.authority.bundle import Bundle
 from protocol.credentials.keys import PublicKey
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import (
+    HANDSHAKE_MS_MAX,
     KEEPALIVE_MS,
     LINK_SILENT_MS_MAX,
     LINKS_MAX,
@@ -121,7 +122,7 @@ class Links:
     def on_up(self, event: LinkUp, summary: Summary, now: Moment, *, static: bool = False) -> list[Output]:
         """Begin a link, or close one that must not be. `static`: whom this node dials, its user wants."""
         twin = next((link for link in self._links.values() if link.node_id == event.node_id), None)
-        if twin is not None and not self._displaces(event, twin):
+        if twin is not None and not self._displaces(event, twin, now):
             return [Close(event.link, ByeReason.DUPLICATE)]
         if twin is None and len(self._links) >= LINKS_MAX and not (event.dialled and static):
             return [Close(event.link, ByeReason.FULL, self.referrals())]
@@ -142,9 +143,11 @@ class Links:
         )
         return [*closed, Send(event.link, opening(self.listens, referrals, summary, now))]
 
-    def _displaces(self, event: LinkUp, twin: Link) -> bool:
-        """Whether the new one of two links between the same nodes stays."""
-        if event.dialled == twin.dialled:
+    def _displaces(self, event: LinkUp, twin: Link, now: Moment) -> bool:
+        """Whether the new one of two links between the same nodes stays. Both sides come to the same: whose
+        dial is younger than a handshake may take did not know of the other's.
+        """
+        if event.dialled == twin.dialled or now.mono_ms - twin.since_ms > HANDSHAKE_MS_MAX:
             return True
         return event.dialled == (self._node_id < event.node_id)
 

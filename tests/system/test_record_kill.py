@@ -64,7 +64,7 @@ def check_the_same_everywhere(circle: Circle, writer: Writer) -> None:
     with writer.node.client() as client:
         own = listed(client, circle.group, writer)
         assert writer.fits(contents(client, circle.group, own)), (writer.known, writer.begun)
-        assert deletions(client, writer) <= {"record-deleted"}
+        assert wrong_words(client, writer) == []
     for person in circle.cast.values():
         with person.client() as client:
             wait_for_versions(client, circle.group, writer, own)
@@ -75,17 +75,33 @@ def wait_for_versions(client: Client, group: str, writer: Writer, wanted: dict[s
     """Wait for all that is there, with its data, and for the word of all that is not there any more."""
     whole = {one: (version, True) for one, (version, _) in versions(wanted).items()}
     until = steady_s() + SPREAD_S_MAX
-    while (found := versions(listed(client, group, writer))) != whole or not (
-        deletions(client, writer) <= {"record-deleted"}
-    ):
-        assert steady_s() < until, (writer.record_type, found, wanted)
+    while wrong := differences(client, group, writer, whole):
+        if steady_s() >= until:
+            seen = client.group(group)
+            linked = [f"{one.peer_name[-8:]} since {one.since:%H:%M:%S}" for one in seen.neighbors]
+            state = f"{seen.records} records, synchronized: {seen.synchronized}, neighbors: {linked}"
+            raise AssertionError("\n".join([writer.record_type, *wrong, state]))
         pause(0.02)
 
 
-def deletions(client: Client, writer: Writer) -> set[str]:
-    """With which words reading what was deleted is refused; such a record may never have come at all."""
+def differences(client: Client, group: str, writer: Writer, whole: dict[str, tuple[str, bool]]) -> list[str]:
+    """What a node shows otherwise than it should: another version or none, one without its data, one that is
+    gone; with all that right, what it says of deleted records.
+    """
+    found = versions(listed(client, group, writer))
+    wrong = [
+        f"{one}: (version, has data) is {found.get(one)}, to be {whole.get(one)}"
+        for one in {**whole, **found}
+        if found.get(one) != whole.get(one)
+    ]
+    return wrong or wrong_words(client, writer)
+
+
+def wrong_words(client: Client, writer: Writer) -> list[str]:
+    """What is said of deleted records, where that is not that they were deleted."""
     gone = [record_id for record_id, data in writer.known.items() if data is GONE]
-    return {refusal(client, writer.group, record_id) for record_id in gone}
+    words = {record_id: refusal(client, writer.group, record_id) for record_id in gone}
+    return [f"{one}: refused as {word}" for one, word in words.items() if word != "record-deleted"]
 
 
 def refusal(client: Client, group: str, record_id: str) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given, strategies as st
 
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import (
+    HANDSHAKE_MS_MAX,
     KEEPALIVE_MS,
     LINK_SILENT_MS_MAX,
     LINKS_MAX,
@@ -95,6 +96,18 @@ def test_of_two_links_that_one_side_dialled_the_newer_stays(address):
     links = table()
     begin(links, link_up(1, "bob", address))
     outputs = links.on_up(link_up(2, "bob", address), SUMMARY, NOW)
+    assert outputs[0] == Close(1, ByeReason.DUPLICATE, ())
+    assert ids(links) == [2]
+
+
+@pytest.mark.parametrize("here", ["aa", "zz"])
+@pytest.mark.parametrize("address", [None, "m:1"])
+def test_link_that_was_there_for_longer_than_a_dial_takes_gives_way_to_a_newer_one(here, address):
+    """Whoever dials has lost it, though nothing was heard of that here."""
+    links = table(here)
+    begin(links, link_up(1, "mm", address))
+    newer = link_up(2, "mm", "m:1" if address is None else None)
+    outputs = links.on_up(newer, SUMMARY, after((HANDSHAKE_MS_MAX + 1) / 1000))
     assert outputs[0] == Close(1, ByeReason.DUPLICATE, ())
     assert ids(links) == [2]
 
