@@ -18,6 +18,7 @@ from peerd.gossip import handshake
 from peerd.gossip.neighbors import DialOut, supervised
 from peerd.gossip.offload import Offload
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PrivateKey
 from protocol.limits import HANDSHAKE_MS_MAX
 from protocol.machines.connect import Finished
@@ -34,6 +35,7 @@ class SeekingPort:
         self.authority = authority
         self.node_id = node_id
         self.adopted: Bundle | None = None
+        self.removal: RemovalProof | None = None
         self._own = own
 
     def own_key(self) -> PrivateKey:
@@ -56,6 +58,14 @@ class SeekingPort:
         """A bundle counts on its own evidence, for a group whose id begins as the name says."""
         return bundle.gid.startswith(self.authority) and bundle.leaf.window.holds(at_s)
 
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        """Nobody is known, and nobody's removal."""
+        return b""
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        """There is nothing that could speak against it."""
+        return True
+
     async def decide(self, question: Callable[[], T]) -> T:
         """There is no state to wait for."""
         await trio.lowlevel.checkpoint()
@@ -65,6 +75,11 @@ class SeekingPort:
         """Remember it; the group's store is made from it before anybody is told."""
         await trio.lowlevel.checkpoint()
         self.adopted = bundle
+
+    async def learn(self, removal: RemovalProof) -> None:
+        """Remember it: it says why no credential comes."""
+        await trio.lowlevel.checkpoint()
+        self.removal = removal
 
 
 async def fetch_from(

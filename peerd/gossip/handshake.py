@@ -16,6 +16,7 @@ from peerd.clock import Clock
 from peerd.gossip.offload import Offload
 from peerd.transport.frames import FrameChannel
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import all_hold
 from protocol.machines.connect import (
     AdoptOwn,
@@ -24,6 +25,7 @@ from protocol.machines.connect import (
     Caller,
     Established,
     Finished,
+    LearnOwn,
     Output,
     SendHandshake,
 )
@@ -44,6 +46,9 @@ class Port(Group, Protocol):
 
     async def adopt(self, bundle: Bundle) -> None:
         """Keep a verified credential of our own; durable when it returns."""
+
+    async def learn(self, removal: RemovalProof) -> None:
+        """Keep the proof that our own key has been removed; durable when it returns."""
 
 
 async def call(
@@ -106,6 +111,9 @@ async def _perform(
             case AdoptOwn(bundle):
                 assert port is not None
                 await port.adopt(bundle)
+            case LearnOwn(removal):
+                assert port is not None
+                await port.learn(removal)
             case Established() | Finished():
                 return output
     return None

@@ -72,6 +72,7 @@ _OUTCOMES = {
     Ending.NOT_SERVED: DialOutcome.NOTHING,
     Ending.SELF: DialOutcome.MYSELF,
     Ending.INCOMPATIBLE: DialOutcome.INCOMPATIBLE,
+    Ending.REMOVED: DialOutcome.REMOVED,
 }
 
 

@@ -17,10 +17,11 @@ from peerd.gossip.runner import GroupRunner, RunnerStore
 from peerd.transport.frames import FrameChannel
 from peerd.transport.slots import Slot
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PrivateKey
 from protocol.ids import AUTHORITY_BYTES
 from protocol.machines.connect import Established
-from protocol.machines.events import Adopt, Notice, Output, Replicated, Stop
+from protocol.machines.events import Adopt, LearnRemoval, Notice, Output, Replicated, Stop
 from protocol.machines.group import GroupMachine
 
 T = TypeVar("T")
@@ -66,6 +67,14 @@ class GroupPort:
         """Whether a bundle makes its subject a member."""
         return self._machine.members.accepts(bundle, at_s)
 
+    def removal_proof(self, pid: bytes, shown: Bundle | None) -> bytes:
+        """The proof that a key has been removed."""
+        return self._machine.members.removal_proof(pid, shown, self._store)
+
+    def is_removed_by(self, proof: RemovalProof, at_s: int) -> bool:
+        """Whether a removal of our own key counts here, and leaves us nothing to go by."""
+        return self._machine.members.is_removed_by(proof, at_s)
+
     async def decide(self, question: Callable[[], T]) -> T:
         """Call `question` between two turns of the crank."""
         return await self._runner.ask(lambda _: question())
@@ -73,6 +82,10 @@ class GroupPort:
     async def adopt(self, bundle: Bundle) -> None:
         """Keep a credential of our own that a neighbor handed over."""
         await self._runner.submit(Adopt(bundle, "pickup"))
+
+    async def learn(self, removal: RemovalProof) -> None:
+        """Keep the proof that our own key has been removed."""
+        await self._runner.submit(LearnRemoval(removal))
 
 
 class GroupNode:
