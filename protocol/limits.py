@@ -65,6 +65,8 @@ ACTS_OF_MEMBER_FACTOR = 20  # one of a plain member counts so often: it has noth
 ACT_COUNTED_BYTES = 1024  # for which an act counts once
 ACTS_DELAYED_MAX = 65_536  # known by id, so that they are not fetched again: about 15 MB
 ACT_RATES_TOLD_MAX = 64  # keys of which it is remembered that an alarm was raised
+EVIDENCE_MAX = 256  # forks and stolen keys noted for ever: about 40 KiB
+EVIDENCE_PER_AUTHOR_MAX = 2  # of each kind; one chain of an author is proof enough
 
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved

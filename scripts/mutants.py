@@ -18,7 +18,7 @@ from types import ModuleType
 
 import pytest
 
-from protocol.machines import act_rates, delayed_acts
+from protocol.machines import act_rates, delayed_acts, evidence
 from protocol.records import admission, order
 from tests.support.mutants import mutants_of
 
@@ -50,8 +50,18 @@ SUBJECTS = {
         (f"{RECORDS}/test_order.py",),
         same=("kept: order_key(version) > order_key(known) turned",),  # no two versions have one key
     ),
-    "act_rates": Subject(act_rates, (f"{MACHINES}/test_act_rates.py",)),
+    "act_rates": Subject(
+        act_rates,
+        (f"{MACHINES}/test_act_rates.py",),
+        same=(  # all days are added up where it need not be
+            "_Account.has_room_for: never known <= today and"
+            " _fits(issued and issued_at_most + issued, all_at_most + in_all)",
+            "_Account.has_room_for: known <= today turned",
+            "_Account.has_room_for: without issued",
+        ),
+    ),
     "delayed_acts": Subject(delayed_acts, (f"{MACHINES}/test_delayed_acts.py",)),
+    "evidence": Subject(evidence, (f"{MACHINES}/test_evidence.py",)),
 }
 
 

@@ -24,12 +24,13 @@ from protocol.authority.view import Hit, View
 from protocol.credentials.keys import public_key_untrusted
 from protocol.errors import RuleError
 from protocol.ids import authority_of
+from protocol.machines.evidence import Finding as Found
 from protocol.peer_time import hlc_ms
 from protocol.records.record_set import RecordSet, State, Version
 
 FindRecord = Callable[[OpenGroup, str], Awaitable[bytes]]
 Verdict = Literal["current", "good", "void", "revoked", "undelivered", "not-begun", "ended"]
-Finding = Literal["forked", "back-dated", "fallen"]
+Finding = Literal["forked", "back-dated", "fallen", "used-elsewhere"]
 
 
 class WhyCases:
@@ -44,7 +45,10 @@ class WhyCases:
     def _teller(self, opened: OpenGroup, store: ActSet) -> Teller:
         at_s = self._registry.environment.clock.moment().utc_s
         view = opened.machine.members.view
-        return Teller(view, opened.entry.group_name, store, at_s, self._oddities(view))
+        proofs = opened.machine.members.evidence.proofs()
+        elsewhere = [act_id for one in proofs if one.finding is Found.USED_ELSEWHERE for act_id in one.acts]
+        name, odd = opened.entry.group_name, self._oddities(view)
+        return Teller(view, name, store, at_s, odd, frozenset(elsewhere))
 
     def _oddities(self, view: View) -> Oddities:
         """Worked out once for each state of the set, not for each page."""
@@ -116,6 +120,7 @@ class Teller:
     store: ActSet
     at_s: int
     odd: Oddities
+    elsewhere: frozenset[bytes]  # acts on this node's own chains that it did not sign
 
     def name(self, pid: bytes) -> str:
         """The name of a key; of one that was never granted anything, its authority."""
@@ -133,6 +138,7 @@ class Teller:
             (signed.id in odd.forked, "forked"),
             (signed.id in odd.backdated, "back-dated"),
             (signed.id in odd.fallen, "fallen"),
+            (signed.id in self.elsewhere, "used-elsewhere"),
         )
         said = asdict(act(view, signed))
         if isinstance(body, RevokeBody):

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from peerd.control import schema
 from peerd.errors import NotReady
+from peerd.groups.alarms import alarms
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
 from peerd.groups.rendering import neighbor, own_credential

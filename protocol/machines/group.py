@@ -49,7 +49,7 @@ from protocol.machines.link import Link, Summary
 from protocol.machines.members import Intake
 from protocol.machines.sets import Sets
 from protocol.machines.synchronize import Synchronize
-from protocol.machines.telling import note, note_foreign
+from protocol.machines.telling import note
 from protocol.machines.upkeep import Upkeep
 from protocol.peer_time import Moment
 from protocol.records.record import Header
@@ -308,7 +308,6 @@ class GroupMachine:
 
     def _on_tick(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
         intake = self.members.expire(now, store)
-        outputs += note_foreign(intake.fresh, self.members.view, now, store)
         if intake.fresh or intake.known:
             self.synchronize.on_quarantine_ended(now)
         self._sets.absorb(intake, None, now, store, outputs)

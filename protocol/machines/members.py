@@ -67,6 +67,7 @@ from protocol.limits import (
 )
 from protocol.machines.act_rates import ActRates, day_begins_s, day_of, is_removing
 from protocol.machines.delayed_acts import Delay, DelayedActs, note_told
+from protocol.machines.evidence import Evidence, Proof
 from protocol.machines.ordered_ids import OrderedIds
 from protocol.machines.void_acts import VoidActs
 from protocol.peer_time import Moment, hlc_s
@@ -88,14 +89,15 @@ class _Held:
 @dataclass(slots=True)
 class Intake:
     """What became of some elements: `fresh` are new in the set, parents first; `wanted` are ids to ask the
-    source for; `alarms` are keys (pids) that have signed too much. `known` says whether the ids that this
-    node tells of are others than before, though nothing may be fresh.
+    source for; `alarms` are keys (pids) that have signed too much, `proofs` show keys in two hands. `known`
+    says whether the ids that this node tells of are others than before, though nothing may be fresh.
     """
 
     fresh: list[Element] = field(default_factory=list)
     wanted: list[bytes] = field(default_factory=list)
     refused: str | None = None
     alarms: list[bytes] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
     known: bool = False
 
 
@@ -108,6 +110,7 @@ class Members:
         self.ids = OrderedIds()  # of what is in the set, and of what is delayed
         self.rates = ActRates()
         self.delayed = DelayedActs()
+        self.evidence = Evidence()
         self._own = own
         self._evidence: Bundle | None = None
         self._removal: RemovalProof | None = None
@@ -125,6 +128,7 @@ class Members:
 
     def load(self, store: ActSet) -> None:
         """Read everything back at start; arrival order is a causal order, so every act finds its parents."""
+        self.evidence.load(store)
         for raw in store.load():
             if stored_is_der(raw):
                 element_id, act_id = ids_untrusted(raw)
@@ -273,6 +277,7 @@ class Members:
             self._delay(element, Delay(element.hlc_s, element.place.author), now, intake)
             return False
         self._urgent.pop(element.id, None)
+        intake.proofs += self.evidence.look(element, self.view, now, store)
         store.put(element.id, element.raw)
         self.view.add(element, verdict.admitted)
         self.rates.note(element.place, element.kind, len(element.raw))
@@ -393,7 +398,7 @@ class Members:
         """
         for element_id in [i for i, held in self._held.items() if held.deadline_ms <= now.mono_ms]:
             self._drop_held(element_id)
-        for act_id in self._void.overdue(now.utc_s):
+        for act_id in self._void.overdue(now.utc_s, self.evidence.acts()):
             for _, element_id in self._pairs(act_id):
                 store.discard(element_id)
             self._void.forget(act_id)
@@ -466,6 +471,8 @@ class Members:
                 return evidence.raw
             if (raw := make_bundle(self.view, grant, store.get)) is not None:
                 return raw
+            if mine is not None:
+                return mine.raw
         return b""
 
     def bundle_for(self, pid: bytes, at_s: int, store: ActSet) -> bytes:

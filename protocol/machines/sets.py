@@ -91,8 +91,8 @@ class Sets:
         outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
         outputs += note_elements(intake.fresh, self.view, now, store)
         outputs += note_alarms(intake.alarms, self.view, now, store)
+        outputs += note_proofs(intake.proofs, self.view, now, store)
         if source is not None:
-            outputs += note_foreign(intake.fresh, self.view, now, store)
             outputs += flood.ask(intake.wanted, source)
             if intake.refused is not None:
                 outputs += self._end(source, Fault.INVALID_ELEMENT.value, now, store)

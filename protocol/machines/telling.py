@@ -11,8 +11,10 @@ from protocol.authority.bodies import Kind
 from protocol.authority.elements import Element
 from protocol.authority.view import View
 from protocol.codec import encode
-from protocol.machines.chains import is_foreign
+from protocol.ids import split_ids
+from protocol.limits import RIVALS_TOLD_MAX
 from protocol.machines.events import Notice
+from protocol.machines.evidence import Finding, Proof
 from protocol.machines.facts import Names, grant_facts, record_facts
 from protocol.machines.record_keeping import Change
 from protocol.peer_time import Moment
@@ -61,12 +63,25 @@ def note_standing(changed: Iterable[bytes], view: View, now: Moment, store: ActS
     return notices
 
 
-def note_foreign(fresh: Iterable[Element], view: View, now: Moment, store: ActSet) -> list[Notice]:
-    """Acts that came from elsewhere and stand on a chain which only this store signs."""
-    acts = [one for one in fresh if isinstance(one, Act) and is_foreign(one, view, store)]
+def note_proofs(proofs: Iterable[Proof], view: View, now: Moment, store: ActSet) -> list[Notice]:
+    """Keys that are in two hands: two acts in one place of a chain, or one on a chain that only this store
+    signs.
+    """
+    names = Names(view)
     return [
-        note("key-used-elsewhere", {"author": act.place.author.hex(), "act": act.id.hex()}, now, store)
-        for act in acts
+        note(
+            _FOUND[proof.finding],
+            {
+                "author": proof.author.hex(),
+                "subject": "" if proof.author == view.gid else names[proof.author],
+                "chain": proof.chain.hex(),
+                "act": proof.acts[-1].hex(),
+                "acts": [act_id.hex() for act_id in proof.acts],
+            },
+            now,
+            store,
+        )
+        for proof in proofs
     ]
 
 

@@ -11,7 +11,7 @@ days, is nobody's loss, since the view without it is the same (authority-rules.m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
@@ -84,9 +84,12 @@ class VoidActs:
         self._outside.update(dict.fromkeys(gone))
         return come, gone
 
-    def overdue(self, now_s: int) -> list[bytes]:
-        """Those that need no longer be kept: old, and no younger one descends from them."""
-        old = {act: None for act in self._outside if self._second(act) < now_s - VOID_ACTS_S_MAX}
+    def overdue(self, now_s: int, proofs: Container[bytes] = ()) -> list[bytes]:
+        """Those that need no longer be kept: old, and no younger one descends from them, nor one of
+        `proofs`, which are kept for ever.
+        """
+        since_s = now_s - VOID_ACTS_S_MAX
+        old = {act: None for act in self._outside if self._second(act) < since_s and act not in proofs}
         if not old:
             return []
         needed = [act for act in self._outside if act not in old]
