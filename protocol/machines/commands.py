@@ -15,6 +15,7 @@ from protocol.authority.bundle import make_bundle
 from protocol.authority.elements import Element
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
+from protocol.machines.custody import Custody
 from protocol.machines.events import (
     AddRecord,
     Adopt,
@@ -22,6 +23,7 @@ from protocol.machines.events import (
     DeleteRecord,
     Import,
     Imported,
+    ImportRootActs,
     Issue,
     Issued,
     LearnRemoval,
@@ -30,6 +32,7 @@ from protocol.machines.events import (
     Resign,
     Result,
     Revoke,
+    RotateRoot,
     SetProperties,
     UpdateRecord,
 )
@@ -48,6 +51,8 @@ Command = (
     | Revoke
     | Resign
     | Annul
+    | RotateRoot
+    | ImportRootActs
     | AddRecord
     | UpdateRecord
     | DeleteRecord
@@ -62,6 +67,7 @@ class Commands:
         """`rng` draws chains and ids."""
         self._sets = sets
         self._issuing = Issuing(own, rng, sets.members.rates)
+        self._custody = Custody(sets, rng)
         self._removing = Removing(own, rng, sets.members.rates)
 
     def handle(self, command: Command, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
@@ -89,6 +95,10 @@ class Commands:
                 self._answer(self._removing.resign(command, view, now, store), now, store, outputs)
             case Annul():
                 self._answer(self._removing.annul(command, view, now, store), now, store, outputs)
+            case RotateRoot():
+                outputs.append(Result(self._custody.rotate(command, now, store, outputs)))
+            case ImportRootActs():
+                outputs.append(Result(self._custody.take_in(command, now, store, outputs)))
             case AddRecord() | UpdateRecord() | DeleteRecord():
                 self._on_write(command, now, store, outputs)
             case Import():

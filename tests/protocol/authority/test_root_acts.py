@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
@@ -319,6 +319,7 @@ class History:
         self.operating, self.threshold, self.recovery = new, threshold, (names, quorum)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_newcomer_accepts_the_bundles_of_just_the_grants_that_are_effective(seed, rotations):
     history = History(seed)
