@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
 }
 
 RULE_STATUS: dict[str, int] = {
+    "act-rate-exceeded": 429,
     "already-exists": 409,
     "chain-too-long": 422,
     "circular-chain": 422,

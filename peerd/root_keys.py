@@ -58,6 +58,11 @@ class RootKeys:
         """Whether there is a root key of this group; it may still be unusable."""
         return bool(self._paths(gid))
 
+    def gids(self) -> list[bytes]:
+        """The groups of which there are keys, whether this node knows them or not."""
+        names = {path.name[: 2 * GID_BYTES] for path in self._directory.glob(f"*{_SUFFIX}")}
+        return [bytes.fromhex(name) for name in sorted(names) if _is_gid(name)]
+
     def held(self, gid: bytes) -> list[HeldRootKey]:
         """The root keys of a group whose files can be read, in the order of their names."""
         found = (self._held_in(gid, path) for path in self._paths(gid))
@@ -138,9 +143,7 @@ class RootKeys:
 
     def unlock_all(self, passphrases: Iterable[str]) -> tuple[int, int]:
         """Open the locked keys of every group; how many were opened, and how many stay locked. Slow."""
-        gids = {path.name[: 2 * GID_BYTES] for path in self._directory.glob(f"*{_SUFFIX}")}
-        named = [bytes.fromhex(gid) for gid in sorted(gids) if _is_hex(gid)]
-        tried = list(passphrases)
+        named, tried = self.gids(), list(passphrases)
         for one in (one for gid in named for one in self.held(gid) if one.locked):
             for passphrase in tried:
                 try:
@@ -236,7 +239,7 @@ def _opened(locked: list[HeldRootKey], passphrase: str) -> list[PrivateKey]:
     return keys
 
 
-def _is_hex(text: str) -> bool:
+def _is_gid(text: str) -> bool:
     try:
         return len(bytes.fromhex(text)) == GID_BYTES
     except ValueError:

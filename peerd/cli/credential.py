@@ -8,12 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from msgspec.structs import replace as replaced
 
+from peerd.cli.passphrase import passphrase_option, with_passphrase
 from peerd.cli.removal import annul, revoke_credential
 from peerd.cli.render import Name, details, say, table, time_text, yes_or_no
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import DURATION, STANDARD_STREAM, TIME, read_document
 from peerd.control import schema
+from peerd.control.client import Client
 from peerd.paths import NewFile
 
 document_option = click.option(
@@ -68,6 +71,7 @@ def credential() -> None:
     "--replace", is_flag=True, help="Take away what the subject holds, so that this one may be a lesser one."
 )
 @as_root_option
+@passphrase_option
 @click.option(
     "--trust-clock", is_flag=True, help="Sign although this machine's clock is far behind the group's acts."
 )
@@ -87,6 +91,7 @@ def issue(
     invitation: str | None,
     replace: bool,
     as_root: bool,
+    from_stdin: bool,
     trust_clock: bool,
     as_json: bool,
 ) -> None:
@@ -110,7 +115,7 @@ def issue(
         replace=replace,
     )
     with invitation_file(invitation) as file, session.client() as client:
-        issued = client.issue(group, wish)
+        issued = _issued(client, group, wish, from_stdin=from_stdin)
         if file is not None:
             file.write(invitation_of(issued).encode())
     if invitation == STANDARD_STREAM and not as_json:
@@ -120,20 +125,31 @@ def issue(
         answer(issued, lambda: credential_text(issued.credential), as_json=as_json)
 
 
+def _issued(
+    client: Client, group: str, wish: schema.CredentialIssue, *, from_stdin: bool
+) -> schema.CredentialIssued:
+    return with_passphrase(
+        lambda passphrase: client.issue(group, replaced(wish, passphrase=passphrase)), from_stdin=from_stdin
+    )
+
+
 @credential.command(epilog=examples("peerd credential adopt pizza 3f9a1c"))
 @click.argument("group")
 @click.argument("grant_id")
 @as_root_option
+@passphrase_option
 @json_option
 @pass_session
-def adopt(session: Session, group: str, grant_id: str, as_root: bool, as_json: bool) -> None:
+def adopt(
+    session: Session, group: str, grant_id: str, as_root: bool, from_stdin: bool, as_json: bool
+) -> None:
     """Stand in for a credential that became void when its issuer was removed.
 
     Its subject is a member again, and all that it did under that credential counts.
     """
     wish = schema.CredentialIssue(adopt=grant_id, store=True, as_root=as_root)
     with session.client() as client:
-        issued = client.issue(group, wish)
+        issued = _issued(client, group, wish, from_stdin=from_stdin)
     answer(issued, lambda: credential_text(issued.credential), as_json=as_json)
 
 

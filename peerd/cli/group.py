@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from peerd.cli.group_text import group_text, groups_table, properties_text
+from peerd.cli.passphrase import passphrase_option, with_passphrase
 from peerd.cli.recovery import delivery
 from peerd.cli.removal import leave
 from peerd.cli.render import say
@@ -78,7 +80,7 @@ def create(
     """
     with delivery(recovery, classifier, as_json=as_json) as deliver, session.client() as client:
         key = client.make_recovery_key()
-        deliver(key.recovery_key)
+        deliver(key)
         made = client.create_group(
             schema.GroupCreate(
                 classifier=classifier,
@@ -155,6 +157,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
 @click.option(
     "--renew-unseen", type=DURATION, metavar="TIME", help="Do not renew whom nobody has seen for so long."
 )
+@passphrase_option
 @json_option
 @pass_session
 def set_properties(
@@ -167,6 +170,7 @@ def set_properties(
     renew_left: int | None,
     renew_valid: int | None,
     renew_unseen: int | None,
+    from_stdin: bool,
     as_json: bool,
 ) -> None:
     """Change the properties of a group, or show them when none is given.
@@ -185,7 +189,11 @@ def set_properties(
     changes = {field: value for field, value in given.items() if value is not None}
     with session.client() as client:
         if changes:
-            reply = client.change_properties(name, msgspec.convert(changes, schema.PropertiesChange))
+            wish = msgspec.convert(changes, schema.PropertiesChange)
+            reply = with_passphrase(
+                lambda passphrase: client.change_properties(name, replace(wish, passphrase=passphrase)),
+                from_stdin=from_stdin,
+            )
         else:
             reply = client.properties(name)
     answer(reply, lambda: properties_text(reply), as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import click
+from msgspec.structs import replace
 
 from peerd.cli.credential import (
     as_root_option,
@@ -17,6 +18,7 @@ from peerd.cli.credential import (
     role_option,
     valid_option,
 )
+from peerd.cli.passphrase import passphrase_option, with_passphrase
 from peerd.cli.render import details, say, time_text
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import STANDARD_STREAM, read_document
@@ -49,6 +51,7 @@ def invitation() -> None:
 @not_before_option
 @not_after_option
 @as_root_option
+@passphrase_option
 @click.option(
     "--output", default=STANDARD_STREAM, metavar="FILE", help="Write it to a new file instead of printing it."
 )
@@ -65,6 +68,7 @@ def create(
     not_before: datetime | None,
     not_after: datetime | None,
     as_root: bool,
+    from_stdin: bool,
     output: str,
     as_json: bool,
 ) -> None:
@@ -83,7 +87,10 @@ def create(
         as_root=as_root,
     )
     with invitation_file(output) as file, session.client() as client:
-        issued = client.create_invitation(group, wish)
+        issued = with_passphrase(
+            lambda passphrase: client.create_invitation(group, replace(wish, passphrase=passphrase)),
+            from_stdin=from_stdin,
+        )
         if file is not None:
             file.write(invitation_of(issued).encode())
     text = invitation_of(issued).rstrip("\n") if file is None else ""

@@ -42,6 +42,7 @@ VERBS: dict[str, str] = {
     "credential": "peerd.cli.credential:credential",
     "invitation": "peerd.cli.invitation:invitation",
     "member": "peerd.cli.member:member",
+    "root": "peerd.cli.root:root",
     "record": "peerd.cli.record:record",
     "why": "peerd.cli.why:why",
     "audit": "peerd.cli.why:audit",

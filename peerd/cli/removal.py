@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from shlex import quote
 from typing import Literal, TypeVar
 
 import click
 from msgspec.structs import replace
 
+from peerd.cli.passphrase import passphrase_option, with_passphrase
 from peerd.cli.problems import EXIT_REFUSED
-from peerd.cli.render import Name, count_of, details, say, table, time_text
+from peerd.cli.render import count_of, details, say
+from peerd.cli.root_text import credentials_table
 from peerd.cli.session import Session, answer, examples, json_option, pass_session
 from peerd.control import authority_schema
-from peerd.control.client import Client
 from peerd.printable import printable
 
 DataRule = Literal["manifest", "drop", "time"]
 Command = TypeVar("Command", bound=Callable[..., object])
-Revoking = Callable[[Client, authority_schema.Revocation], authority_schema.Removal]
+Revoking = Callable[[authority_schema.Revocation], authority_schema.Removal]
+
+Wish = TypeVar("Wish", authority_schema.Revocation, authority_schema.Annulment)
 
 _SAID = {
     "revoke_credential": "revoked",
@@ -48,6 +52,7 @@ def _revoking(command: Command) -> Command:
         click.option(
             "--trust-clock", is_flag=True, help="Sign although this clock is far behind the group's acts."
         ),
+        passphrase_option,
         as_root_option,
         click.option(
             "--data",
@@ -88,6 +93,7 @@ def revoke_member(
     trust_clock: bool,
     dry_run: bool,
     yes: bool,
+    from_stdin: bool,
     as_json: bool,
 ) -> int:
     """Remove a member: all that it was granted ends, everywhere at once.
@@ -99,9 +105,8 @@ def revoke_member(
         for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
     )
     with session.client() as client:
-        return _revoke(
-            client, lambda client, wish: client.revoke_member(group, name, wish), wish, dry_run, yes, as_json
-        )
+        revoke = _with_passphrase(partial(client.revoke_member, group, name), from_stdin=from_stdin)
+        return _revoke(revoke, wish, dry_run, yes, as_json)
 
 
 @click.command(
@@ -125,6 +130,7 @@ def revoke_credential(
     trust_clock: bool,
     dry_run: bool,
     yes: bool,
+    from_stdin: bool,
     as_json: bool,
 ) -> int:
     """Remove the member that holds a credential, with all its others.
@@ -135,18 +141,30 @@ def revoke_credential(
         for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
     )
     with session.client() as client:
-        return _revoke(
-            client,
-            lambda client, wish: client.revoke_credential(group, grant_id, wish),
-            wish,
-            dry_run,
-            yes,
-            as_json,
-        )
+        revoke = _with_passphrase(partial(client.revoke_credential, group, grant_id), from_stdin=from_stdin)
+        return _revoke(revoke, wish, dry_run, yes, as_json)
+
+
+def _with_passphrase(
+    remove: Callable[[Wish], authority_schema.Removal], *, from_stdin: bool
+) -> Callable[[Wish], authority_schema.Removal]:
+    """Removing, with a passphrase that is asked for once, although it is first tried and then done."""
+    known: list[str | None] = []
+
+    def send(wish: Wish, passphrase: str | None) -> authority_schema.Removal:
+        done = remove(replace(wish, passphrase=passphrase))
+        known.append(passphrase)
+        return done
+
+    def asking(wish: Wish) -> authority_schema.Removal:
+        if known:
+            return send(wish, known[-1])
+        return with_passphrase(lambda passphrase: send(wish, passphrase), from_stdin=from_stdin)
+
+    return asking
 
 
 def _revoke(
-    client: Client,
     revoke: Revoking,
     wish: authority_schema.Revocation,
     dry_run: bool,
@@ -154,7 +172,7 @@ def _revoke(
     as_json: bool,
 ) -> int:
     if dry_run or _asks(yes, as_json):
-        tried = revoke(client, replace(wish, dry_run=True))
+        tried = revoke(replace(wish, dry_run=True))
         if dry_run:
             answer(tried, lambda: removal_text(tried), as_json=as_json)
             return 0
@@ -162,7 +180,7 @@ def _revoke(
         if not click.confirm(f"Remove {printable(tried.subject or '')}?", err=True):
             say("Nothing was signed.")
             return EXIT_REFUSED
-    done = revoke(client, wish)
+    done = revoke(wish)
     answer(done, lambda: removal_text(done), as_json=as_json)
     return 0
 
@@ -174,12 +192,20 @@ def _revoke(
 @click.argument("group")
 @click.argument("act_id")
 @as_root_option
+@passphrase_option
 @dry_run_option
 @yes_option
 @json_option
 @pass_session
 def annul(
-    session: Session, group: str, act_id: str, as_root: bool, dry_run: bool, yes: bool, as_json: bool
+    session: Session,
+    group: str,
+    act_id: str,
+    as_root: bool,
+    from_stdin: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> int:
     """Take back one act of somebody junior, a mistaken revocation for example.
 
@@ -187,8 +213,9 @@ def annul(
     """
     wish = authority_schema.Annulment(as_root=as_root)
     with session.client() as client:
+        take_back = _with_passphrase(partial(client.annul_act, group, act_id), from_stdin=from_stdin)
         if dry_run or _asks(yes, as_json):
-            tried = client.annul_act(group, act_id, replace(wish, dry_run=True))
+            tried = take_back(replace(wish, dry_run=True))
             if dry_run:
                 answer(tried, lambda: removal_text(tried), as_json=as_json)
                 return 0
@@ -196,7 +223,7 @@ def annul(
             if not click.confirm(f"Annul {act_id}?", err=True):
                 say("Nothing was signed.")
                 return EXIT_REFUSED
-        done = client.annul_act(group, act_id, wish)
+        done = take_back(wish)
     answer(done, lambda: removal_text(done), as_json=as_json)
     return 0
 
@@ -249,7 +276,7 @@ def removal_text(one: authority_schema.Removal) -> str:
     )
     parts = [summary]
     if one.credentials:
-        parts.append(_credentials_table(one))
+        parts.append(credentials_table(one.credentials))
     if innocents := [name for name in one.members_lost if name != one.subject]:
         parts.append("To keep the others:\n" + "\n".join(_again(one.group, name) for name in innocents))
     return "\n\n".join(parts)
@@ -257,19 +284,3 @@ def removal_text(one: authority_schema.Removal) -> str:
 
 def _again(group: str, name: str) -> str:
     return f"  peerd credential issue {quote(group)} {quote(name)} --store"
-
-
-def _credentials_table(one: authority_schema.Removal) -> str:
-    return table(
-        ["GRANT ID", "SUBJECT", "ROLES", "NOT AFTER", "ISSUER"],
-        [
-            [
-                Name(credential.grant_id),
-                Name(credential.subject),
-                ", ".join(credential.roles),
-                time_text(credential.not_after),
-                Name(credential.issuer),
-            ]
-            for credential in one.credentials
-        ],
-    )

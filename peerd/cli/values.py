@@ -109,8 +109,13 @@ def in_words(seconds: int) -> str:
 
 def read_document(file: str) -> str:
     """The text of an XML document from a file, or from standard input for `-`. Raises: UsageError."""
+    return read_text(file, DOCUMENT_BYTES_MAX)
+
+
+def read_text(file: str, bytes_max: int) -> str:
+    """The text of a file, or of standard input for `-`. Raises: UsageError."""
     try:
-        return _read(file, DOCUMENT_BYTES_MAX).decode("utf-8-sig")
+        return _read(file, bytes_max).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise click.UsageError(f"The file {file} is not text in UTF-8.") from None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from peerd.control.schema import Act, Credential, Reply, Request, Time
+from peerd.control.schema import Act, Credential, Passphrase, Reply, Request, Time
 
 
 class Revocation(Request, frozen=True, kw_only=True):
@@ -15,14 +15,16 @@ class Revocation(Request, frozen=True, kw_only=True):
 
     `for_ever` bans the key; else a later credential that says so brings it back. `data` decides about the
     records that it wrote: those in a `manifest` of what is here stay, those dated before now do (`time`), or
-    all are dropped. `as_root` signs with the group's root key; `trust_clock` signs although this machine's
-    clock is far behind the group's. `dry_run` only tells what would be taken down.
+    all are dropped. `as_root` signs with the group's root key, which `passphrase` opens for this call;
+    `trust_clock` signs although this machine's clock is far behind the group's. `dry_run` only tells what
+    would be taken down.
     """
 
     for_ever: bool = False
     reason: str = ""
     data: Literal["manifest", "drop", "time"] = "manifest"
     as_root: bool = False
+    passphrase: Passphrase | None = None
     trust_clock: bool = False
     dry_run: bool = False
 
@@ -37,6 +39,7 @@ class Annulment(Request, frozen=True, kw_only=True):
     """How an act is taken back; the fields are those of `Revocation`."""
 
     as_root: bool = False
+    passphrase: Passphrase | None = None
     dry_run: bool = False
 
 

@@ -21,7 +21,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
-from peerd.control import record_schema, schema
+from peerd.control import record_schema, root_schema, schema
 from peerd.control.authority_calls import AuthorityCalls, Method
 from peerd.control.limits import (
     CLIENT_EXPORT_BYTES,
@@ -31,6 +31,7 @@ from peerd.control.limits import (
     CLIENT_TIMEOUT_S,
     PAGE_LIMIT_MAX,
 )
+from peerd.control.root_calls import RootCalls
 from peerd.control.targets import path_of as _path, with_query as _with_query
 from peerd.errors import KINDS
 
@@ -108,7 +109,7 @@ class _UnixConnection(http.client.HTTPConnection):
         return self.sock is not None and bool(select.select([self.sock], [], [], 0)[0])
 
 
-class Client(AuthorityCalls):
+class Client(AuthorityCalls, RootCalls):
     """The control API of the daemon that listens at one socket."""
 
     def __init__(self, socket_path: str, *, timeout_s: float = CLIENT_TIMEOUT_S) -> None:
@@ -217,9 +218,9 @@ class Client(AuthorityCalls):
         """One group."""
         return self._get(_path("groups", name), schema.Group)
 
-    def make_recovery_key(self) -> schema.RecoveryKey:
-        """Draw the recovery key that the next group will be committed to."""
-        return self._send("POST", "/v1/groups/recovery", schema.RecoveryKey)
+    def make_recovery_key(self, wish: root_schema.RecoveryDraw | None = None) -> schema.RecoveryKey:
+        """Draw the recovery keys that the next group, or the next root of one, will be committed to."""
+        return self._send("POST", "/v1/groups/recovery", schema.RecoveryKey, wish)
 
     def create_group(self, wish: schema.GroupCreate) -> schema.Group:
         """Make a group."""

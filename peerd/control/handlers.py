@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from peerd.control import authority_schema, record_schema, schema
+from peerd.control import authority_schema, record_schema, root_schema, schema
 from peerd.control.events import EventBell, subscribe
 from peerd.control.http1 import JSON, OCTETS, Answer, StopSignal, Streaming, Upload
 from peerd.control.operations import Operations
@@ -139,9 +139,9 @@ async def list_groups(context: Context, _call: Call) -> schema.Groups:
     return await context.operations.groups()
 
 
-def make_recovery_key(context: Context, _call: Call) -> schema.RecoveryKey:
-    """Draw the recovery key that the next group will be committed to."""
-    return context.operations.make_recovery_key()
+def make_recovery_key(context: Context, call: Call) -> schema.RecoveryKey:
+    """Draw the recovery keys that the next group, or the next root of one, will be committed to."""
+    return context.operations.make_recovery_key(_typed(call.body, root_schema.RecoveryDraw))
 
 
 async def create_group(context: Context, call: Call) -> schema.Group:
@@ -270,6 +270,54 @@ async def leave_group(context: Context, call: Call) -> authority_schema.Removal:
     """Give up this node's membership."""
     wish = _typed(call.body, authority_schema.GroupLeave)
     return await context.operations.leave_group(call.path["group"], wish)
+
+
+# --- the root -----------------------------------------------------------------------------------------------
+
+
+async def get_root(context: Context, call: Call) -> root_schema.Root:
+    """A group's root: its keys, its history, its rivals."""
+    return await context.operations.root(call.path["group"])
+
+
+async def rotate_root(context: Context, call: Call) -> root_schema.RootRotated:
+    """Replace the root with its recovery keys, or tell what would stop counting."""
+    wish = _typed(call.body, root_schema.RootRotation)
+    return await context.operations.rotate_root(call.path["group"], wish)
+
+
+async def prepare_root_act(context: Context, call: Call) -> root_schema.RootFile:
+    """Prepare something that the root is to sign elsewhere."""
+    wish = _typed(call.body, root_schema.RootPreparation)
+    return await context.operations.prepare_root_act(call.path["group"], wish)
+
+
+async def sign_root_file(context: Context, call: Call) -> root_schema.RootFile:
+    """Sign what was prepared with the keys in this home, also for groups that are not open here."""
+    return await context.operations.sign_root_file(_typed(call.body, root_schema.RootSigning))
+
+
+async def import_root_act(context: Context, call: Call) -> root_schema.RootImported:
+    """Publish what all its keys have signed."""
+    wish = _typed(call.body, root_schema.RootImport)
+    return await context.operations.import_root_act(call.path["group"], wish)
+
+
+async def protect_root(context: Context, call: Call) -> root_schema.RootKeys:
+    """Put the root keys in this home under a passphrase, or under none."""
+    wish = _typed(call.body, root_schema.RootProtection)
+    return await context.operations.protect_root(call.path["group"], wish)
+
+
+async def unlock_root(context: Context, call: Call) -> root_schema.RootKeys:
+    """Open the root keys in this home until they are locked."""
+    wish = _typed(call.body, root_schema.RootUnlocking)
+    return await context.operations.unlock_root(call.path["group"], wish)
+
+
+async def lock_root(context: Context, call: Call) -> root_schema.RootKeys:
+    """Forget the passphrase of the root keys in this home."""
+    return await context.operations.lock_root(call.path["group"])
 
 
 # --- explaining ---------------------------------------------------------------------------------------------

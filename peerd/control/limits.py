@@ -26,6 +26,13 @@ REPLICATED_NEIGHBORS_MAX = 64  # arbitrary: a node has 8 links at most
 REPLICATED_S_DEFAULT = 30
 REPLICATED_S_MAX = 3600  # arbitrary, bounds how long a request stands
 
+# --- the root -----------------------------------------------------------------------------------------------
+ROOT_KEYS_MAX = 16  # of one set: as many as an act lists
+ROOT_FILE_CHARACTERS_MAX = 88 * 1024  # 64 KiB in base64url
+RECOVERY_TEXT_CHARACTERS_MAX = 4096  # a key, and the notes beside it
+PASSPHRASE_CHARACTERS_MAX = 1024
+WITHOUT_ACTS_MAX = 64  # arbitrary: a thief's chain is cut at its first act
+
 # --- connections --------------------------------------------------------------------------------------------
 CONNECTIONS_MAX = 128  # one more is only told so; arbitrary, bounds memory to about 200 MiB at worst
 CONNECTIONS_PER_USER_MAX = 64  # of one uid, so that no user but the owner can use up the rest

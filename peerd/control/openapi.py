@@ -13,7 +13,8 @@ import msgspec
 
 from peerd.control import schema
 from peerd.control.http1 import JSON, OCTETS, PROBLEM_JSON
-from peerd.control.routes import COMMON_ERRORS, ROUTES, Route
+from peerd.control.route import COMMON_ERRORS, Route
+from peerd.control.routes import ROUTES
 from peerd.errors import status_of
 
 API_VERSION = "1"

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from peerd.control import authority_schema, record_schema, schema
+from peerd.control import authority_schema, record_schema, root_schema, schema
 
 Upload = Callable[[], Awaitable[bytes]]  # the next part of what a caller sends; empty at its end
 Download = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]  # told how to send a part
@@ -124,8 +124,10 @@ class Operations(Protocol):
     def group_name(self, name: str) -> str:
         """The full name of one group."""
 
-    def make_recovery_key(self) -> schema.RecoveryKey:
-        """Draw a recovery key for a `create_group` soon to follow; only its public half stays, in memory."""
+    def make_recovery_key(self, wish: root_schema.RecoveryDraw) -> schema.RecoveryKey:
+        """Draw recovery keys for a `create_group` or `rotate_root` soon to follow; only their public halves
+        stay, in memory.
+        """
 
     async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
         """Make a group and its creator's credential."""
@@ -194,6 +196,36 @@ class Operations(Protocol):
 
     async def leave_group(self, name: str, wish: authority_schema.GroupLeave) -> authority_schema.Removal:
         """Give up the own membership, then close the group's links."""
+
+    # --- the root ---
+
+    async def root(self, group: str) -> root_schema.Root:
+        """A group's root."""
+
+    async def rotate_root(self, group: str, wish: root_schema.RootRotation) -> root_schema.RootRotated:
+        """Replace the root, or tell what would stop counting. Raises also RuleError `not-authorized` for
+        recovery keys that are not those of the root as it is.
+        """
+
+    async def prepare_root_act(self, group: str, wish: root_schema.RootPreparation) -> root_schema.RootFile:
+        """Prepare something that the root is to sign elsewhere; nothing changes."""
+
+    async def sign_root_file(self, wish: root_schema.RootSigning) -> root_schema.RootFile:
+        """Sign what was prepared with the keys in this home; a key that is wanted is made here."""
+
+    async def import_root_act(self, group: str, wish: root_schema.RootImport) -> root_schema.RootImported:
+        """Publish what all its keys have signed; repeating it changes nothing."""
+
+    async def protect_root(self, group: str, wish: root_schema.RootProtection) -> root_schema.RootKeys:
+        """Put the root keys in this home under a passphrase, or under none; they are locked afterwards. The
+        group need not be open here; so too for the next two.
+        """
+
+    async def unlock_root(self, group: str, wish: root_schema.RootUnlocking) -> root_schema.RootKeys:
+        """Open the root keys in this home until they are locked."""
+
+    async def lock_root(self, group: str) -> root_schema.RootKeys:
+        """Forget the passphrase of the root keys in this home."""
 
     # --- explaining ---
 

@@ -6,106 +6,33 @@ somebody has called `join` is reached under its full name.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from http import HTTPStatus
 
-from peerd.control import authority_schema, handlers, record_schema, schema
+from peerd.control import authority_schema, handlers, record_schema, root_schema, schema
 from peerd.control.access import Access
 from peerd.control.decoding import decode_segment
 from peerd.control.events import NDJSON, SSE
-from peerd.control.handlers import METRICS_TYPE, Call, Context
-from peerd.control.http1 import JSON, OCTETS, Answer, Streaming
+from peerd.control.handlers import METRICS_TYPE
+from peerd.control.http1 import OCTETS
+from peerd.control.root_routes import ROOT_ROUTES
+from peerd.control.route import (
+    GROUP_ERRORS,
+    IDENTITY_ERRORS,
+    ISSUE_ERRORS,
+    SIGN_ERRORS,
+    STORE_ERRORS,
+    Octets,
+    Route,
+    is_name,
+)
 from peerd.errors import BadRequest
 
-Outcome = schema.Reply | Answer | Streaming
-Handler = Callable[[Context, Call], Outcome | Awaitable[Outcome]]
-
-# What the caller did wrong whatever the route.
-COMMON_ERRORS = (
-    "invalid-request",
-    "access-denied",
-    "not-found",
-    "method-not-allowed",
-    "timed-out",
-    "request-too-large",
-    "unsupported-media-type",
-    "too-many-connections",
-    "headers-too-large",
-    "internal",
-)
-
-
-class Octets(Enum):
-    """How a body that is no JSON is taken."""
-
-    WHOLE = "whole"
-    IN_PARTS = "in parts"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One route; its summary is its handler's docstring, its operation's id its handler's name.
-
-    `body` and `query` are the types of what is sent, absent where nothing may be. `errors` are the slugs
-    beside `COMMON_ERRORS`. `media_types` are those of an answer that is no `reply` in JSON. `example` is a
-    body that a caller might send, for the document. `octets`: the body is no JSON but bytes.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    access: Access
-    reply: type[schema.Reply] | None = None
-    body: type[schema.Request] | None = None
-    query: type[schema.Request] | None = None
-    errors: tuple[str, ...] = ()
-    status: int = HTTPStatus.OK
-    media_types: tuple[str, ...] = (JSON,)
-    example: schema.Request | None = None
-    octets: Octets | None = None
-
-    @property
-    def name(self) -> str:
-        """The stable name of the operation."""
-        return self.handler.__name__
-
-    @property
-    def summary(self) -> str:
-        """One sentence on what it does."""
-        return (self.handler.__doc__ or "").removesuffix(".")
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names in the path, from left to right."""
-        return tuple(segment[1:-1] for segment in self.path.split("/") if _is_name(segment))
-
-
-_GROUP = ("group-not-found", "ambiguous-name", "group-not-ready")
-_IDENTITY = ("identity-not-found", "ambiguous-name")
-_STORE = ("store-failed", "store-full", "store-corrupt")
-_SIGN = (*_STORE, "clock-not-trusted", "identity-deleted", "no-key-access", "not-ready", "not-authorized")
-_ISSUE = (
-    *_GROUP,
-    *_SIGN,
-    "chain-too-long",
-    "circular-chain",
-    "identity-not-found",
-    "invalid-argument",
-    "invalid-credential-info",
-    "invalid-friendly-name",
-    "invalid-peer-name",
-    "invalid-role",
-    "invalid-time-period",
-    "invitation-not-trusted",
-    "key-mismatch",
-    "needs-revocation",
-)
-_RECORD = (*_GROUP, "invalid-argument", "record-deleted", "record-not-found")
+_RECORD = (*GROUP_ERRORS, "invalid-argument", "record-deleted", "record-not-found")
 _WRITE = (
-    *_GROUP,
-    *_SIGN,
+    *GROUP_ERRORS,
+    *SIGN_ERRORS,
     "invalid-argument",
     "invalid-attributes",
     "invalid-record",
@@ -116,8 +43,8 @@ _WRITE = (
 )
 _REWRITE = (*_WRITE, "record-deleted", "record-not-found", "version-conflict")
 _REMOVE = (
-    *_GROUP,
-    *_SIGN,
+    *GROUP_ERRORS,
+    *SIGN_ERRORS,
     "already-exists",
     "identity-not-found",
     "invalid-argument",
@@ -154,7 +81,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.Identity,
         body=schema.IdentityCreate,
-        errors=(*_NAMES, *_STORE),
+        errors=(*_NAMES, *STORE_ERRORS),
         status=HTTPStatus.CREATED,
         example=schema.IdentityCreate(classifier="laptop", friendly_name="Ada's laptop"),
     ),
@@ -164,7 +91,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.get_identity,
         Access.READ,
         schema.Identity,
-        errors=_IDENTITY,
+        errors=IDENTITY_ERRORS,
     ),
     Route(
         "PATCH",
@@ -173,7 +100,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.Identity,
         body=schema.IdentityChange,
-        errors=(*_IDENTITY, *_STORE, "identity-deleted", "invalid-friendly-name"),
+        errors=(*IDENTITY_ERRORS, *STORE_ERRORS, "identity-deleted", "invalid-friendly-name"),
         example=schema.IdentityChange(friendly_name="Ada's new laptop"),
     ),
     Route(
@@ -182,7 +109,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.delete_identity,
         Access.ADMIN,
         schema.Identity,
-        errors=(*_IDENTITY, *_STORE, "identity-deleted", "identity-in-use"),
+        errors=(*IDENTITY_ERRORS, *STORE_ERRORS, "identity-deleted", "identity-in-use"),
     ),
     Route(
         "GET",
@@ -190,7 +117,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.get_identity_document,
         Access.READ,
         schema.IdentityDocument,
-        errors=(*_IDENTITY, "identity-deleted", "no-key-access"),
+        errors=(*IDENTITY_ERRORS, "identity-deleted", "no-key-access"),
     ),
     # --- groups ---
     Route("GET", "/v1/groups", handlers.list_groups, Access.READ, schema.Groups),
@@ -200,7 +127,8 @@ ROUTES: tuple[Route, ...] = (
         handlers.make_recovery_key,
         Access.ADMIN,
         schema.RecoveryKey,
-        body=schema.Empty,
+        body=root_schema.RecoveryDraw,
+        errors=("invalid-argument",),
         status=HTTPStatus.CREATED,
     ),
     Route(
@@ -210,7 +138,14 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.Group,
         body=schema.GroupCreate,
-        errors=(*_NAMES, *_IDENTITY, *_SIGN, "invalid-argument", "invalid-properties", "already-exists"),
+        errors=(
+            *_NAMES,
+            *IDENTITY_ERRORS,
+            *SIGN_ERRORS,
+            "invalid-argument",
+            "invalid-properties",
+            "already-exists",
+        ),
         status=HTTPStatus.CREATED,
         example=schema.GroupCreate(classifier="family", recovery_token=_EXAMPLE_ID, recovery_delivered=True),
     ),
@@ -222,8 +157,8 @@ ROUTES: tuple[Route, ...] = (
         schema.Group,
         body=schema.GroupJoin,
         errors=(
-            *_IDENTITY,
-            *_STORE,
+            *IDENTITY_ERRORS,
+            *STORE_ERRORS,
             "already-exists",
             "identity-deleted",
             "invalid-argument",
@@ -233,14 +168,14 @@ ROUTES: tuple[Route, ...] = (
         ),
         example=schema.GroupJoin(group=_GROUP_NAME, addresses=["192.0.2.7:3587"]),
     ),
-    Route("GET", "/v1/groups/{group}", handlers.get_group, Access.READ, schema.Group, errors=_GROUP),
+    Route("GET", "/v1/groups/{group}", handlers.get_group, Access.READ, schema.Group, errors=GROUP_ERRORS),
     Route(
         "DELETE",
         "/v1/groups/{group}",
         handlers.delete_group,
         Access.ADMIN,
         schema.GroupDeleted,
-        errors=(*_GROUP, *_STORE),
+        errors=(*GROUP_ERRORS, *STORE_ERRORS),
     ),
     Route(
         "POST",
@@ -249,7 +184,7 @@ ROUTES: tuple[Route, ...] = (
         Access.OPERATE,
         schema.Group,
         body=schema.GroupConnect,
-        errors=(*_GROUP, *_STORE, "invalid-argument"),
+        errors=(*GROUP_ERRORS, *STORE_ERRORS, "invalid-argument"),
         example=schema.GroupConnect(addresses=["192.0.2.7:3587"], only=True),
     ),
     Route(
@@ -259,7 +194,7 @@ ROUTES: tuple[Route, ...] = (
         Access.OPERATE,
         schema.Group,
         body=schema.Empty,
-        errors=(*_GROUP, *_STORE),
+        errors=(*GROUP_ERRORS, *STORE_ERRORS),
     ),
     Route(
         "GET",
@@ -267,7 +202,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.get_properties,
         Access.READ,
         schema.Properties,
-        errors=_GROUP,
+        errors=GROUP_ERRORS,
     ),
     Route(
         "PATCH",
@@ -276,7 +211,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.Properties,
         body=schema.PropertiesChange,
-        errors=(*_GROUP, *_SIGN, "invalid-friendly-name", "invalid-properties"),
+        errors=(*GROUP_ERRORS, *SIGN_ERRORS, "invalid-friendly-name", "invalid-properties"),
         example=schema.PropertiesChange(comment="Ada, Bob and their machines"),
     ),
     # --- credentials ---
@@ -287,7 +222,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         schema.Credentials,
         query=schema.CredentialsQuery,
-        errors=(*_GROUP, "invalid-argument", "member-not-found"),
+        errors=(*GROUP_ERRORS, "invalid-argument", "member-not-found"),
     ),
     Route(
         "POST",
@@ -296,7 +231,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.CredentialIssued,
         body=schema.CredentialIssue,
-        errors=_ISSUE,
+        errors=ISSUE_ERRORS,
         status=HTTPStatus.CREATED,
         example=schema.CredentialIssue(subject=_SUBJECT, role="member", valid_s=7_776_000, store=True),
     ),
@@ -307,7 +242,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.CredentialsIssued,
         body=schema.CredentialBatch,
-        errors=_ISSUE,
+        errors=ISSUE_ERRORS,
         status=HTTPStatus.CREATED,
         example=schema.CredentialBatch(issues=[schema.CredentialIssue(subject=_SUBJECT, store=True)]),
     ),
@@ -317,7 +252,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.get_credential,
         Access.READ,
         schema.CredentialChain,
-        errors=(*_GROUP, "credential-not-found", "invalid-argument"),
+        errors=(*GROUP_ERRORS, "credential-not-found", "invalid-argument"),
     ),
     Route(
         "POST",
@@ -326,7 +261,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         schema.CredentialIssued,
         body=schema.InvitationCreate,
-        errors=_ISSUE,
+        errors=ISSUE_ERRORS,
         status=HTTPStatus.CREATED,
         example=schema.InvitationCreate(subject=_SUBJECT, role="member"),
     ),
@@ -348,7 +283,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         schema.Members,
         query=schema.Page,
-        errors=(*_GROUP, "invalid-argument"),
+        errors=(*GROUP_ERRORS, "invalid-argument"),
     ),
     Route(
         "GET",
@@ -356,7 +291,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.get_member,
         Access.READ,
         schema.MemberCredentials,
-        errors=(*_GROUP, "member-not-found"),
+        errors=(*GROUP_ERRORS, "member-not-found"),
     ),
     Route(
         "GET",
@@ -365,7 +300,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         schema.Acts,
         query=schema.Page,
-        errors=(*_GROUP, "invalid-argument"),
+        errors=(*GROUP_ERRORS, "invalid-argument"),
     ),
     # --- removal ---
     Route(
@@ -395,7 +330,7 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         authority_schema.Removal,
         body=authority_schema.Annulment,
-        errors=(*_GROUP, *_SIGN, "invalid-argument"),
+        errors=(*GROUP_ERRORS, *SIGN_ERRORS, "invalid-argument"),
     ),
     Route(
         "POST",
@@ -404,8 +339,9 @@ ROUTES: tuple[Route, ...] = (
         Access.ADMIN,
         authority_schema.Removal,
         body=authority_schema.GroupLeave,
-        errors=(*_GROUP, *_SIGN, "invalid-properties"),
+        errors=(*GROUP_ERRORS, *SIGN_ERRORS, "invalid-properties"),
     ),
+    *ROOT_ROUTES,
     # --- explaining ---
     Route(
         "GET",
@@ -414,7 +350,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         authority_schema.Audit,
         query=schema.Page,
-        errors=(*_GROUP, "invalid-argument"),
+        errors=(*GROUP_ERRORS, "invalid-argument"),
     ),
     Route(
         "GET",
@@ -422,7 +358,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.explain_member,
         Access.READ,
         authority_schema.WhyMember,
-        errors=(*_GROUP, "member-not-found"),
+        errors=(*GROUP_ERRORS, "member-not-found"),
     ),
     Route(
         "GET",
@@ -440,7 +376,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         record_schema.Records,
         query=record_schema.RecordsQuery,
-        errors=(*_GROUP, "invalid-argument", "member-not-found"),
+        errors=(*GROUP_ERRORS, "invalid-argument", "member-not-found"),
     ),
     Route(
         "POST",
@@ -462,7 +398,7 @@ ROUTES: tuple[Route, ...] = (
         Access.READ,
         record_schema.Records,
         body=record_schema.RecordSearch,
-        errors=(*_GROUP, "invalid-argument", "invalid-search"),
+        errors=(*GROUP_ERRORS, "invalid-argument", "invalid-search"),
         example=record_schema.RecordSearch(query='title ~ "Pizza*" and people >= 3 order by modified desc'),
     ),
     Route(
@@ -517,7 +453,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/groups/{group}/export",
         handlers.export_group,
         Access.READ,
-        errors=_GROUP,
+        errors=GROUP_ERRORS,
         media_types=(OCTETS,),
     ),
     Route(
@@ -526,7 +462,7 @@ ROUTES: tuple[Route, ...] = (
         handlers.import_group,
         Access.ADMIN,
         record_schema.Imported,
-        errors=(*_GROUP, *_STORE, "invalid-database", "unsupported-version", "wrong-group"),
+        errors=(*GROUP_ERRORS, *STORE_ERRORS, "invalid-database", "unsupported-version", "wrong-group"),
         octets=Octets.IN_PARTS,
     ),
 )
@@ -545,9 +481,7 @@ def match_path(path: str) -> Match | None:
     segments = [decode_segment(segment) for segment in path.split("/")]
     for template, routes in _TEMPLATES.get(len(segments), ()):
         if all(map(_fits, template, segments)):
-            names = {
-                part[1:-1]: text for part, text in zip(template, segments, strict=True) if _is_name(part)
-            }
+            names = {part[1:-1]: text for part, text in zip(template, segments, strict=True) if is_name(part)}
             return Match(routes, names)
     return None
 
@@ -562,12 +496,8 @@ def is_upload(method: str, target: str) -> bool:
     return route is not None and route.octets is Octets.IN_PARTS
 
 
-def _is_name(part: str) -> bool:
-    return part.startswith("{")
-
-
 def _fits(part: str, segment: str) -> bool:
-    return bool(segment) if _is_name(part) else part == segment
+    return bool(segment) if is_name(part) else part == segment
 
 
 def _by_length(routes: tuple[Route, ...]) -> dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]]:
@@ -576,7 +506,7 @@ def _by_length(routes: tuple[Route, ...]) -> dict[int, list[tuple[tuple[str, ...
     for route in routes:
         found.setdefault(tuple(route.path.split("/")), {})[route.method] = route
     lengths: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
-    for template, methods in sorted(found.items(), key=lambda entry: [_is_name(part) for part in entry[0]]):
+    for template, methods in sorted(found.items(), key=lambda entry: [is_name(part) for part in entry[0]]):
         lengths.setdefault(len(template), []).append((template, methods))
     return lengths
 

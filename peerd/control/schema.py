@@ -28,12 +28,14 @@ from peerd.control.limits import (
     ISSUES_MAX,
     PAGE_LIMIT_DEFAULT,
     PAGE_LIMIT_MAX,
+    PASSPHRASE_CHARACTERS_MAX,
     SECONDS_MAX,
 )
 
 Time = Annotated[datetime, Meta(tz=True)]
 Addresses = Annotated[list[str], Meta(max_length=ADDRESSES_MAX)]
 Seconds = Annotated[int, Meta(ge=0, le=SECONDS_MAX)]
+Passphrase = Annotated[str, Meta(max_length=PASSPHRASE_CHARACTERS_MAX)]  # of the group's root key
 Cursor = Annotated[str, Meta(max_length=CURSOR_CHARACTERS_MAX)]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -246,7 +248,8 @@ class Event(Reply, frozen=True, kw_only=True):
 
     Of authority tell `credential-added`, `credential-revoked` (a removal hits it), `credential-voided` (what
     it rests on is gone) and `credential-restored`; of our own `credential-adopted`, `credential-expired` and
-    `credential-removed`. `facts.removals` are the acts that hit it.
+    `credential-removed`. `facts.removals` are the acts that hit it. `root-rotated`: the root was replaced;
+    `root-rival`: somebody else tried to.
     """
 
     cursor: str
@@ -303,15 +306,18 @@ class IdentityDocument(Reply, frozen=True, kw_only=True):
 
 
 class RecoveryKey(Reply, frozen=True, kw_only=True):
-    """The key that can replace a new group's root if that is lost or stolen.
+    """The keys that can replace a group's root if that is lost or stolen; `recovery_key` is the first.
 
-    Keep it elsewhere: it is shown once and kept nowhere here. `recovery_token` stands for it in
-    `GroupCreate`, until `expires` or until the daemon stops.
+    Keep them elsewhere: they are shown once and kept nowhere here. `recovery_token` stands for them in
+    `GroupCreate` and `RootRotation`, until `expires` or until the daemon stops. `recovery_set` names their
+    public halves; where there are several, it belongs beside each of them.
     """
 
     recovery_key: str
     recovery_token: str
     expires: Time
+    recovery_keys: list[str] = []
+    recovery_set: str = ""
 
 
 class GroupCreate(Request, frozen=True, kw_only=True):
@@ -368,7 +374,9 @@ class GroupDeleted(Reply, frozen=True, kw_only=True):
 
 
 class PropertiesChange(Request, frozen=True, kw_only=True):
-    """What of the group's properties is to change; the rest stays. The fields are those of `Properties`."""
+    """What of the group's properties is to change; the rest stays. The fields are those of `Properties`;
+    `passphrase` opens the group's root key for this call.
+    """
 
     friendly_name: str | UnsetType = UNSET
     comment: str | UnsetType = UNSET
@@ -377,6 +385,7 @@ class PropertiesChange(Request, frozen=True, kw_only=True):
     renew_left: Annotated[int, Meta(ge=2, le=100)] | UnsetType = UNSET
     renew_valid_s: Seconds | UnsetType = UNSET
     renew_unseen_s: Annotated[int, Meta(ge=1, le=SECONDS_MAX)] | UnsetType = UNSET
+    passphrase: Passphrase | None = None
 
 
 class Properties(Reply, frozen=True, kw_only=True):
@@ -424,8 +433,8 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     `adopt` names a credential, by its id or an unambiguous beginning, that became void when its issuer was
     removed: the new one stands in for it, with all that its subject did under it; `subject` may be left
     out.
-    `as_root` signs with the group's root key; `trust_clock` signs although this machine's clock is far
-    behind the group's. `issuer` and `issuer_friendly_name` are taken for
+    `as_root` signs with the group's root key, which `passphrase` opens for this call; `trust_clock` signs
+    although this machine's clock is far behind the group's. `issuer` and `issuer_friendly_name` are taken for
     compatibility and ignored: the issuer is the caller's identity.
     """
 
@@ -442,6 +451,7 @@ class CredentialIssue(Request, frozen=True, kw_only=True):
     replace: bool = False
     adopt: str | None = None
     trust_clock: bool = False
+    passphrase: Passphrase | None = None
     issuer: str | None = None
     issuer_friendly_name: str | None = None
 
@@ -465,6 +475,7 @@ class InvitationCreate(Request, frozen=True, kw_only=True):
     not_after: Time | None = None
     valid_s: Seconds | None = None
     as_root: bool = False
+    passphrase: Passphrase | None = None
 
 
 class CredentialIssued(Reply, frozen=True, kw_only=True):

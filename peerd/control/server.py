@@ -54,7 +54,8 @@ from peerd.control.limits import (
 from peerd.control.openapi import document_json
 from peerd.control.operations import Operations
 from peerd.control.problems import problem_of
-from peerd.control.routes import Match, Route, is_upload, match_path
+from peerd.control.route import Route
+from peerd.control.routes import Match, is_upload, match_path
 from peerd.errors import BadRequest, ConfigError, Conflict, Denied, NotFound
 from peerd.paths import check_private_directory, check_socket_path
 

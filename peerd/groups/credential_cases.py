@@ -8,6 +8,7 @@ from typing import cast
 from peerd.control import schema
 from peerd.control.schema import end_at, seconds_at, time_at
 from peerd.errors import Conflict, NotFound
+from peerd.gossip.offload import Offload
 from peerd.groups import invitations
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.paging import page_of
@@ -44,20 +45,12 @@ class CredentialCases:
         opened = self._registry.ready(group)
         if not all(wish.as_root for wish in wishes):
             self._registry.identities.reread_key(opened.entry.identity)
-        view, documents = opened.machine.members.view, await self._documents(wishes)
-        requests = await opened.node.runner.ask(lambda _: _requests(wishes, documents, view))
-        root = await self._registry.root_key(opened) if any(wish.as_root for wish in wishes) else None
+        requests = await requested(opened, wishes, self._registry.environment.offload)
+        as_root = [wish for wish in wishes if wish.as_root]
+        passphrase = next((wish.passphrase for wish in as_root if wish.passphrase is not None), None)
+        root = await self._registry.root_key(opened, passphrase) if as_root else None
         issued = cast("tuple[Issued, ...]", await opened.node.runner.submit(Issue(requests, root)))
         return await opened.node.runner.ask(lambda _: [self._issued(opened, one) for one in issued])
-
-    async def _documents(self, wishes: Sequence[schema.CredentialIssue]) -> list[Certificate | None]:
-        """The identity certificates that come with the wishes, each verified. Raises: RuleError."""
-        texts = [wish.document for wish in wishes]
-        if all(text is None for text in texts):
-            return [None] * len(texts)
-        return await self._registry.environment.offload(
-            lambda: [None if text is None else read_identity_document(text) for text in texts]
-        )
 
     def _issued(self, opened: OpenGroup, issued: Issued) -> schema.CredentialIssued:
         view = opened.machine.members.view
@@ -185,6 +178,22 @@ def pid_of(view: View, subject: str) -> bytes:
 def _names(view: View) -> dict[str, bytes]:
     """The key behind every name that anybody has or had."""
     return {str(grant.peer_name): pid for pid in view.subjects() for grant in view.live_grants(pid)}
+
+
+async def requested(
+    opened: OpenGroup, wishes: Sequence[schema.CredentialIssue], offload: Offload
+) -> tuple[IssueRequest, ...]:
+    """Wishes in the rules' own terms. Raises: RuleError, Conflict."""
+    view, documents = opened.machine.members.view, await _documents(wishes, offload)
+    return await opened.node.runner.ask(lambda _: _requests(wishes, documents, view))
+
+
+async def _documents(wishes: Sequence[schema.CredentialIssue], offload: Offload) -> list[Certificate | None]:
+    """The identity certificates that come with the wishes, each verified. Raises: RuleError."""
+    texts = [wish.document for wish in wishes]
+    if all(text is None for text in texts):
+        return [None] * len(texts)
+    return await offload(lambda: [None if text is None else read_identity_document(text) for text in texts])
 
 
 def _requests(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from shlex import quote
 from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from peerd.control import schema
+from peerd.control import root_schema, schema
 from peerd.control.schema import time_at_ms
 from peerd.groups import invitations
 from peerd.groups.open_group import OpenGroup
+from peerd.groups.recoveries import Recoveries
 from peerd.groups.registry import Registry
 from peerd.groups.summary import Summaries
 from peerd.identities import Identity
@@ -20,34 +21,23 @@ from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.bodies import PropertiesBody
 from protocol.authority.founding import found_group
 from protocol.credentials.addresses import check_address
-from protocol.credentials.keys import PrivateKey, PublicKey
+from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import check_classifier, check_comment, check_friendly_name, parse_peer_name
-from protocol.credentials.recovery import format_recovery_key
 from protocol.errors import RuleError
 from protocol.ids import AUTHORITY_BYTES
 from protocol.machines.events import Connect, Disconnect, SetProperties
 from protocol.machines.upkeep import policy_in
 from protocol.peer_time import Moment, hlc_ms
 
-_TOKEN_BYTES = 16
-_TOKEN_MS = 10 * 60 * 1000
-_TOKENS_MAX = 16  # arbitrary: nobody creates that many groups at once
-
-
-@dataclass(frozen=True, slots=True)
-class _Recovery:
-    key: PublicKey
-    expires_ms: int
-
 
 class GroupCases:
     """The life of groups on this node."""
 
-    def __init__(self, registry: Registry, summaries: Summaries) -> None:
+    def __init__(self, registry: Registry, summaries: Summaries, recoveries: Recoveries) -> None:
         """Changes the registry; answers with summaries."""
         self._registry = registry
         self._summaries = summaries
-        self._recoveries: dict[str, _Recovery] = {}
+        self._recoveries = recoveries
 
     def _now(self) -> Moment:
         return self._registry.environment.clock.moment()
@@ -58,29 +48,22 @@ class GroupCases:
 
     # --- creating -------------------------------------------------------------------------------------------
 
-    def make_recovery_key(self) -> schema.RecoveryKey:
-        """Draw a recovery key for the next `create_group`; only its public half stays, in memory."""
-        now = self._now()
-        self._recoveries = dict(list(self._recoveries.items())[-(_TOKENS_MAX - 1) :])
-        key = PrivateKey.from_seed(self._registry.environment.draw(32))
-        token = self._registry.environment.draw(_TOKEN_BYTES).hex()
-        self._recoveries[token] = _Recovery(key.public, now.utc_ms + _TOKEN_MS)
-        return schema.RecoveryKey(
-            recovery_key=format_recovery_key(key.seed),
-            recovery_token=token,
-            expires=time_at_ms(now.utc_ms + _TOKEN_MS),
-        )
+    def make_recovery_key(self, wish: root_schema.RecoveryDraw | None = None) -> schema.RecoveryKey:
+        """Draw recovery keys for the next `create_group` or `rotate_root`; only their public halves stay, in
+        memory.
+        """
+        return self._recoveries.draw(wish or root_schema.RecoveryDraw())
 
     async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
         """Make a group and its creator's credential."""
         now, environment = self._now(), self._registry.environment
         properties = _checked_properties(wish)
-        recovery = self._recoveries.get(wish.recovery_token)
-        if recovery is None or recovery.expires_ms <= now.utc_ms:
+        recovery = self._recoveries.find(wish.recovery_token, now)
+        if recovery.threshold > 1:
             raise RuleError(
                 "invalid-argument",
-                "the recovery token is unknown, used, or older than ten minutes",
-                hint="begin again: peerd group create draws a new recovery key",
+                "a new group has one recovery key, or several of which each suffices",
+                hint="let more than one be needed later: peerd root rotate GROUP --recovery-threshold 2",
             )
         identity = self._identity(wish.identity, now)
         self._registry.identities.private_key(identity.name)
@@ -92,11 +75,11 @@ class GroupCases:
             creator_friendly_name=identity.chosen_name,
             classifier=wish.classifier,
             properties=properties,
-            recovery=[recovery.key],
+            recovery=recovery.keys,
             nonce=environment.draw(32),
             now=now,
         )
-        del self._recoveries[wish.recovery_token]
+        self._recoveries.used(wish.recovery_token)
         entry = CatalogueEntry(
             authority=founding.root.gid[:AUTHORITY_BYTES],
             gid=founding.root.gid,
@@ -218,16 +201,9 @@ class GroupCases:
     async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
         """Publish changed properties, signed by the root."""
         opened = self._registry.ready(group)
-        given = {"friendly": wish.friendly_name, "comment": wish.comment, "default_life": wish.default_life_s}
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
-        if renewal := _given_renewal(wish):
-            before = await opened.node.runner.ask(lambda _: opened.machine.members.view.properties.renewal)
-            changes["renewal"] = {**before, **renewal}
-        if not changes:
-            raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
-        check_friendly_name(changes.get("friendly", ""))
-        check_comment(changes.get("comment", ""))
-        root = await self._registry.root_key(opened)
+        before = await opened.node.runner.ask(lambda _: opened.machine.members.view.properties.renewal)
+        changes = changes_in(wish, before)
+        root = await self._registry.root_key(opened, wish.passphrase)
         await opened.node.runner.submit(SetProperties(changes, root))
         return await self.properties(group)
 
@@ -239,6 +215,19 @@ def _checked_properties(wish: schema.GroupCreate) -> PropertiesBody:
         comment=check_comment(wish.comment),
         default_life=wish.default_life_s or 0,
     )
+
+
+def changes_in(wish: schema.PropertiesChange, renewal: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes, under the names of PropertiesBody; `renewal` is the policy of now. Raises: RuleError."""
+    given = {"friendly": wish.friendly_name, "comment": wish.comment, "default_life": wish.default_life_s}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not UNSET}
+    if changed := _given_renewal(wish):
+        changes["renewal"] = {**renewal, **changed}
+    if not changes:
+        raise RuleError("invalid-argument", "nothing to change was given", hint="peerd group set --help")
+    check_friendly_name(changes.get("friendly", ""))
+    check_comment(changes.get("comment", ""))
+    return changes
 
 
 def _given_renewal(wish: schema.PropertiesChange) -> dict[str, Any]:

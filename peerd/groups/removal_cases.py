@@ -72,7 +72,7 @@ class RemovalCases:
             reason=wish.reason,
             data=wish.data,
             as_root=wish.as_root,
-            root=await self._root(opened, wish.as_root),
+            root=await self._root(opened, wish),
             trust_clock=wish.trust_clock,
         )
         kind: RemovalKind = "revoke_key" if wish.for_ever else "revoke_credential"
@@ -81,10 +81,12 @@ class RemovalCases:
             return await self._tried(opened, kind, subject, partial(_draft_revocation, command))
         return await self._removed(opened, kind, subject, command)
 
-    async def _root(self, opened: OpenGroup, as_root: bool) -> PrivateKey | None:
+    async def _root(
+        self, opened: OpenGroup, wish: authority_schema.Revocation | authority_schema.Annulment
+    ) -> PrivateKey | None:
         """The root key if it is to sign; else the identity's own must be there. Raises: RuleError."""
-        if as_root:
-            return await self._registry.root_key(opened)
+        if wish.as_root:
+            return await self._registry.root_key(opened, wish.passphrase)
         self._registry.identities.reread_key(opened.entry.identity)
         return None
 
@@ -97,7 +99,7 @@ class RemovalCases:
         opened = self._registry.ready(group)
         view = opened.machine.members.view
         found = await opened.node.runner.ask(lambda _: act_meant(view, act_id))
-        command = Annul(found, root=await self._root(opened, wish.as_root))
+        command = Annul(found, root=await self._root(opened, wish))
         if wish.dry_run:
             return await self._tried(opened, "annul", None, partial(_draft_annulment, command))
         return await self._removed(opened, "annul", None, command)

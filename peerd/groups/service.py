@@ -18,20 +18,32 @@ from peerd.groups.group_cases import GroupCases
 from peerd.groups.identity_cases import IdentityCases
 from peerd.groups.member_cases import MemberCases
 from peerd.groups.record_cases import RecordCases
+from peerd.groups.recoveries import Recoveries
 from peerd.groups.registry import Registry
 from peerd.groups.removal_cases import RemovalCases
+from peerd.groups.root_carrying import RootCarrying
+from peerd.groups.root_cases import RootCases
 from peerd.groups.summary import Summaries
 from peerd.paths import Home
 from peerd.store.database import sqlite_version
 from protocol.authority.act_set import ActStore
 
 _LIBRARIES = ("trio", "cryptography", "msgpack", "pyOpenSSL", "msgspec", "h11")
-API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export", "removal", "why")
+API_EXTENSIONS: tuple[str, ...] = ("records", "search", "export", "removal", "why", "root")
 _CURSOR_NAME_BYTES = 8  # of a node id: enough to tell the logs of one node apart in a cursor
 
 
 class Service(
-    IdentityCases, GroupCases, CredentialCases, MemberCases, RemovalCases, RecordCases, WhyCases, ExportCases
+    IdentityCases,
+    GroupCases,
+    CredentialCases,
+    MemberCases,
+    RemovalCases,
+    RootCases,
+    RootCarrying,
+    RecordCases,
+    WhyCases,
+    ExportCases,
 ):
     """Everything that a caller can ask of this daemon; see `peerd.control.operations.Operations`."""
 
@@ -39,10 +51,13 @@ class Service(
         """One service for the whole daemon."""
         self._summaries = Summaries(registry)
         IdentityCases.__init__(self, registry)
-        GroupCases.__init__(self, registry, self._summaries)
+        recoveries = Recoveries(registry.environment)
+        GroupCases.__init__(self, registry, self._summaries, recoveries)
         CredentialCases.__init__(self, registry)
         MemberCases.__init__(self, registry)
         RemovalCases.__init__(self, registry)
+        RootCases.__init__(self, registry, recoveries)
+        RootCarrying.__init__(self, registry, recoveries)
         RecordCases.__init__(self, registry)
         WhyCases.__init__(self, registry, self._find)
         ExportCases.__init__(self, registry)

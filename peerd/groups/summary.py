@@ -14,6 +14,7 @@ from peerd.groups.alarms import alarms
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
 from peerd.groups.rendering import neighbor, own_credential
+from peerd.groups.root_renewal import Waiting
 from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.machines.events import DialOutcome
@@ -132,6 +133,8 @@ class Summaries:
             *_credential_findings(opened, now, name),
             *_link_findings(opened, name),
             *_set_findings(opened, name),
+            *alarms(opened, name, now.utc_s),
+            *_root_findings(opened, self._registry.root_renewal.waiting(opened.machine.members.view.gid)),
         ]
 
 
@@ -198,6 +201,33 @@ def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
             group=name,
         )
     ]
+
+
+def _root_findings(opened: OpenGroup, waiting: Waiting | None) -> list[schema.Finding]:
+    name, rivals = opened.entry.group_name, opened.machine.members.view.rival_rotations
+    findings = []
+    if rivals:
+        findings.append(
+            schema.Finding(
+                code="root-rival",
+                detail="somebody else has replaced the root too, to no effect, and so holds recovery keys:"
+                f" {', '.join(act_id.hex()[:16] for act_id in rivals[:_TRIED_MAX])}",
+                hint=f"peerd root show {quote(name)}",
+                group=name,
+            )
+        )
+    if waiting is not None:
+        code = "root-key-locked" if waiting.error.code == "passphrase-needed" else "root-key-unusable"
+        told = [*waiting.names[:_TRIED_MAX], *(["and others"] if len(waiting.names) > _TRIED_MAX else [])]
+        findings.append(
+            schema.Finding(
+                code=code,
+                detail=f"{', '.join(told)} can be renewed by the root alone, and {waiting.error.detail}",
+                hint=waiting.error.hint.replace("GROUP", quote(name)),
+                group=name,
+            )
+        )
+    return findings
 
 
 def _set_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:

@@ -13,13 +13,14 @@ from functools import partial
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from peerd.control import record_schema, schema
+from peerd.control import record_schema, root_schema, schema
 from peerd.control.events import EventBell
 from peerd.control.limits import RECORD_DATA_SHOWN_BYTES_MAX
 from peerd.control.operations import ALL_EVENTS, Download, EventPage, Selection, Upload
 from peerd.errors import Conflict, NotFound, NotReady
 from protocol.errors import RuleError
 from tests.peerd.control.fake_authority import FakeAuthority, hex_of
+from tests.peerd.control.fake_root import FakeRoot
 
 NOW_S = 1_790_000_000
 NOW = schema.time_at(NOW_S)
@@ -61,7 +62,7 @@ class FakeEvents:
         return EventPage(events, seen[-1].cursor if seen else str(position), lagged)
 
 
-class FakeOperations(FakeAuthority):
+class FakeOperations(FakeAuthority, FakeRoot):
     """`Operations` in memory."""
 
     def __init__(self, bell: EventBell | None = None, *, kept_max: int = 1_000) -> None:
@@ -168,10 +169,14 @@ class FakeOperations(FakeAuthority):
 
         return _resolve(name, self.all_groups, missing)
 
-    def make_recovery_key(self) -> schema.RecoveryKey:
+    def make_recovery_key(self, wish: root_schema.RecoveryDraw) -> schema.RecoveryKey:
         self.tokens.append(hex_of("token", str(len(self.tokens)))[:32])
         return schema.RecoveryKey(
-            recovery_key=RECOVERY_KEY, recovery_token=self.tokens[-1], expires=schema.time_at(NOW_S + 600)
+            recovery_key=RECOVERY_KEY,
+            recovery_token=self.tokens[-1],
+            expires=schema.time_at(NOW_S + 600),
+            recovery_keys=[RECOVERY_KEY] * wish.keys,
+            recovery_set=f"{wish.threshold} of A",
         )
 
     async def create_group(self, wish: schema.GroupCreate) -> schema.Group:
@@ -260,6 +265,7 @@ class FakeOperations(FakeAuthority):
 
     async def change_properties(self, group: str, wish: schema.PropertiesChange) -> schema.Properties:
         given = {name: value for name, value in asdict(wish).items() if value is not UNSET}
+        del given["passphrase"]
         changed = replace(await self.properties(group), **given)
         self.all_properties[changed.group] = changed
         return changed

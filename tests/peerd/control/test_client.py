@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from peerd.control import authority_schema, client as client_module, record_schema, schema
+from peerd.control import authority_schema, client as client_module, record_schema, root_schema, schema
 from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
 from peerd.control.limits import BODY_BYTES_MAX, PAGE_LIMIT_MAX
 from peerd.control.routes import ROUTES
@@ -103,7 +103,7 @@ def test_every_route_is_reached_and_answers_with_its_type(client, monkeypatch):
         client.set_record_data(name, record.record_id, b"\0\xff"),
         client.import_group(name, client.export_group(name)),
         *reasons(client, name, issued.credential, record),
-        *removals(client, name, issued.credential),
+        *[*roots(client, name), *removals(client, name, issued.credential)],
     ]
     assert client.record_data(name, record.record_id) == b"\0\xff"
     assert client.delete_record(name, record.record_id).deleted
@@ -136,6 +136,25 @@ def reasons(
         client.audit(group, schema.Page(limit=1)),
         client.why_member(group, one.subject),
         client.why_record(group, record.record_id),
+    ]
+
+
+def roots(client: Client, group: str) -> list[schema.Reply]:
+    """Every way to deal with a group's root."""
+    token = client.make_recovery_key(root_schema.RecoveryDraw(keys=3, threshold=2)).recovery_token
+    rotation = root_schema.RootRotation(
+        recovery_keys=[RECOVERY_KEY], recovery_token=token, recovery_delivered=True
+    )
+    prepared = client.prepare_root_act(group, root_schema.RootPreparation(key=True))
+    return [
+        client.root(group),
+        client.rotate_root(group, rotation),
+        prepared,
+        client.sign_root_file(root_schema.RootSigning(file=prepared.file)),
+        client.import_root_act(group, root_schema.RootImport(file=prepared.file)),
+        client.protect_root(group, root_schema.RootProtection(new_passphrase="sesame")),
+        client.unlock_root(group, root_schema.RootUnlocking(passphrase="sesame")),
+        client.lock_root(group),
     ]
 
 

@@ -15,7 +15,8 @@ import pytest
 from peerd.control import schema
 from peerd.control.access import Access
 from peerd.control.openapi import document, document_json
-from peerd.control.routes import COMMON_ERRORS, ROUTES
+from peerd.control.route import COMMON_ERRORS
+from peerd.control.routes import ROUTES
 from peerd.errors import status_of
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "openapi.json"

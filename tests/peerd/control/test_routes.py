@@ -8,10 +8,11 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from peerd.control import authority_schema, handlers, record_schema, schema
+from peerd.control import authority_schema, handlers, record_schema, root_schema, schema
 from peerd.control.access import Access
 from peerd.control.operations import Operations
-from peerd.control.routes import COMMON_ERRORS, ROUTES, Match, is_upload, match_path
+from peerd.control.route import COMMON_ERRORS
+from peerd.control.routes import ROUTES, Match, is_upload, match_path
 from peerd.errors import BadRequest, status_of
 
 by_name = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -45,6 +46,14 @@ POST /v1/groups/{group}/members/{peer_name}/revoke
 POST /v1/groups/{group}/credentials/{grant_id}/revoke
 POST /v1/groups/{group}/acts/{act_id}/annul
 POST /v1/groups/{group}/leave
+GET /v1/groups/{group}/root
+POST /v1/groups/{group}/root/rotate
+POST /v1/groups/{group}/root/prepare
+POST /v1/groups/{group}/root/import
+POST /v1/groups/{group}/root/protect
+POST /v1/groups/{group}/root/unlock
+POST /v1/groups/{group}/root/lock
+POST /v1/root/sign
 GET /v1/groups/{group}/audit
 GET /v1/groups/{group}/why/members/{peer_name}
 GET /v1/groups/{group}/why/records/{record_id}
@@ -56,7 +65,7 @@ GET /v1/groups/{group}/export
 POST /v1/groups/{group}/import
 """
 
-SCHEMAS = (schema.__name__, record_schema.__name__, authority_schema.__name__)
+SCHEMAS = (schema.__name__, record_schema.__name__, authority_schema.__name__, root_schema.__name__)
 LOOKS = ("parse_invitation", "search_records")  # reads, although it sends a body
 
 

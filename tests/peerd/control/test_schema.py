@@ -8,12 +8,13 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from peerd.control import authority_schema, limits, record_schema, schema
+from peerd.control import authority_schema, limits, record_schema, root_schema, schema
+from peerd.sealed_keys import PASSPHRASE_CHARACTERS_MAX
 from protocol import limits as protocol_limits
 
 STRUCTS = [
     kind
-    for module in (schema, record_schema, authority_schema)
+    for module in (schema, record_schema, authority_schema, root_schema)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind.__module__ == module.__name__
 ]
@@ -24,6 +25,9 @@ REPLIES = [kind for kind in STRUCTS if issubclass(kind, schema.Reply)]
 def test_the_bounds_shared_with_the_protocol_are_the_same():
     assert limits.ADDRESSES_MAX == protocol_limits.INVITATION_ADDRESSES_MAX
     assert limits.SECONDS_MAX == protocol_limits.END_OF_TIME_S
+    assert limits.ROOT_KEYS_MAX == protocol_limits.ROOT_KEYS_MAX
+    assert limits.ROOT_FILE_CHARACTERS_MAX >= protocol_limits.ROOT_FILE_BYTES_MAX * 4 / 3
+    assert limits.PASSPHRASE_CHARACTERS_MAX == PASSPHRASE_CHARACTERS_MAX
     assert limits.BODY_BYTES_MAX > 2 * protocol_limits.DOCUMENT_BYTES_MAX
 
 
