@@ -467,13 +467,19 @@ class Members:
             grants.append(evidence.leaf)
         # What we were told is revoked is shown last: others take it for nothing.
         for grant in sorted(best_first(grants, at_s), key=self.is_told_revoked):
-            if evidence is not None and grant.act_id == evidence.leaf.act_id:
-                return evidence.raw
+            mine = evidence if evidence is not None and grant.act_id == evidence.leaf.act_id else None
+            if mine is not None and self._shows_the_root(mine):
+                return mine.raw
             if (raw := make_bundle(self.view, grant, store.get)) is not None:
                 return raw
             if mine is not None:
                 return mine.raw
         return b""
+
+    def _shows_the_root(self, bundle: Bundle) -> bool:
+        """Whether a bundle has all rotations that are followed here: who has nothing goes by those in it."""
+        shown = tuple(root.rotation for root in bundle.roots)
+        return shown[: len(self.view.rotations)] == self.view.rotations
 
     def bundle_for(self, pid: bytes, at_s: int, store: ActSet) -> bytes:
         """Evidence of a subject's current stored credential, for the subject itself; empty when there is

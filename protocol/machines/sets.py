@@ -29,7 +29,8 @@ from protocol.machines.telling import (
     note_alarms,
     note_changes,
     note_elements,
-    note_foreign,
+    note_proofs,
+    note_root,
     note_standing,
 )
 from protocol.peer_time import Moment
@@ -54,6 +55,7 @@ class Sets:
         self.links = Links(node_id)
         self.dialling = Dialling(rng)
         self._end = end
+        self._root: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())  # last looked at
 
     def load(self, now: Moment, store: GroupSet) -> None:
         """Read everything back at start."""
@@ -90,6 +92,7 @@ class Sets:
             self.links.note_change(now)
         outputs += flood.relay(intake.fresh, source, self.links if to is None else to)
         outputs += note_elements(intake.fresh, self.view, now, store)
+        self._tell_of_root(now, store, outputs)
         outputs += note_alarms(intake.alarms, self.view, now, store)
         outputs += note_proofs(intake.proofs, self.view, now, store)
         if source is not None:
@@ -104,6 +107,13 @@ class Sets:
         outputs += note_standing(changed, self.view, now, store)
         self.absorb_records(self.data.on_acts(acts, changed, now, store), None, now, store, outputs)
         return changed
+
+    def _tell_of_root(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
+        """Look for another root, or for rivals of it: these are void, and never among what is fresh."""
+        root = (self.view.rotations[-1:], self.view.rival_rotations)
+        if root != self._root:
+            self._root = root
+            outputs += note_root(self.view, now, store)
 
     def absorb_records(
         self,

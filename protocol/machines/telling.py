@@ -20,6 +20,11 @@ from protocol.machines.record_keeping import Change
 from protocol.peer_time import Moment
 from protocol.records.reserved import is_reserved
 
+_ROOT_TOLD = "root_told"  # the rotation that was last told of, then the rivals
+
+
+_FOUND = {Finding.FORK: "fork-seen", Finding.USED_ELSEWHERE: "key-used-elsewhere"}
+
 
 def note(kind: str, facts: Mapping[str, Any], now: Moment, store: ActSet) -> Notice:
     """Note an event; told once what was decided with it is durable."""
@@ -107,7 +112,25 @@ def note_changes(changes: Iterable[Change], view: View, now: Moment, store: ActS
 def note_root(view: View, now: Moment, store: ActSet) -> list[Notice]:
     """Another root, and rivals of it, each told once.
 
-    "root-rotated" says `version` and `rotation` (the id of the act). "root-rival" says `version` (the one that
-    both would install), `rotation` (the rival's id) and `counts` (the id of the one that is followed).
+    "root-rotated" says `version` and `rotation` (the id of the act). "root-rival" says `version` (the one
+    that both would install), `rotation` (the rival's id) and `counts` (the id of the one that is followed).
     """
-    raise NotImplementedError
+    line = view.rotations
+    told = split_ids(store.setting(_ROOT_TOLD) or b"".join(line[:1]))
+    rivals = [one for one in view.rival_rotations if one not in told[1:]][: RIVALS_TOLD_MAX - len(told[1:])]
+    if not line or (line[-1] == told[0] and not rivals):
+        return []
+    store.set_setting(_ROOT_TOLD, b"".join((line[-1], *told[1:], *rivals)))
+    notices = []
+    if line[-1] != told[0]:
+        facts = {"version": len(line), "rotation": line[-1].hex()}
+        notices.append(note("root-rotated", facts, now, store))
+    for rival in rivals:
+        admitted = view.admitted(rival)
+        assert admitted is not None
+        assert admitted.root is not None
+        version = admitted.root.version
+        counts = line[version - 1].hex()
+        facts = {"version": version, "rotation": rival.hex(), "counts": counts}
+        notices.append(note("root-rival", facts, now, store))
+    return notices
