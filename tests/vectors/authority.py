@@ -15,6 +15,7 @@ from protocol.authority.acts import Act
 from protocol.authority.bodies import BODIES, Kind
 from protocol.authority.elements import Der
 from protocol.authority.root import commitment_of
+from protocol.authority.root_certificates import GroupFacts, build_root_certificate
 from protocol.codec import decode_untrusted, encode
 from protocol.limits import ACT_BYTES_MAX, END_OF_TIME_S
 from protocol.peer_time import Window
@@ -112,7 +113,8 @@ def _kinds(group: Group) -> list[dict[str, Any]]:
     acts = [_act(what, group.act(author, kind, body)) for what, author, kind, body in bodies]
     acts.append(_act("ext", group.act("mo", Kind.RESIGN, {}, ext={"hint": b"\x01"})))
     acts.append(_act("rotation", group.act(GRC, Kind.ROTATE_ROOT, rotation(), signers=(RECOVERY,))))
-    both = rotation(certificates=[b"\x30\x00"], keep=heads, kept=bytes(32))
+    certificate = build_root_certificate(GroupFacts.of(group.founding.root), named("new root"))
+    both = rotation(certificates=[certificate], keep=heads, kept=bytes(32))
     acts.append(
         _act("rotation, two signers", group.act(GRC, Kind.ROTATE_ROOT, both, signers=(GRC, RECOVERY)))
     )

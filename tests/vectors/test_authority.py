@@ -90,7 +90,7 @@ def test_act_is_its_fields_and_its_signatures(vector):
     act = decode_untrusted_act(raw)
     assert act.content == content
     assert hashlib.sha256(framed("peerd/act-id/1", content)).hexdigest() == vector["id"] == act.id.hex()
-    assert all(check.message == framed("peerd/act/1", content) for check in act.checks())
+    assert all(check.message == framed("peerd/act/1", content) for check in act.checks()[: len(act.keys)])
     assert all_hold(act.checks())
 
 

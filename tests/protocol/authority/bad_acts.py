@@ -10,10 +10,11 @@ from protocol.authority.acts import Act
 from protocol.authority.bodies import AnnulBody, InviteBody, Kind, PropertiesBody, RotateRootBody, UnknownBody
 from protocol.authority.root import commitment_of
 from protocol.authority.root_certificates import GroupFacts, build_root_certificate
+from protocol.credentials.certificates import build_idc
 from protocol.limits import END_OF_TIME_S
 from protocol.peer_time import Window, hlc_at
 from tests.support.builders import GRC, NOW, Group
-from tests.support.keys import named
+from tests.support.keys import named, peer_name
 
 RECOVERY = "recovery/family"
 
@@ -252,8 +253,9 @@ def rotation_with_a_certificate_of_another_window(group):
     return certified(group, root_certificate(group, created=group.founding.root.created - hlc_at(1000)))
 
 
-def rotation_with_a_certificate_of_a_member(group):
-    return certified(group, group.grant("grc -> alice:admin -> new root:member").der.certificate.der)
+def rotation_with_the_certificate_of_an_identity(group):
+    window = group.founding.root.window
+    return certified(group, build_idc(named("new root"), str(peer_name("new root")), window))
 
 
 BAD: dict[str, tuple[Callable[[Group], Act], ...]] = {
@@ -301,6 +303,6 @@ BAD: dict[str, tuple[Callable[[Group], Act], ...]] = {
         rotation_with_a_certificate_of_another_group,
         rotation_with_a_certificate_of_another_name,
         rotation_with_a_certificate_of_another_window,
-        rotation_with_a_certificate_of_a_member,
+        rotation_with_the_certificate_of_an_identity,
     ),
 }

@@ -80,8 +80,8 @@ def invited(group: Group) -> Act:
 def drafted(
     group: Group, wish: RootWish, signers: Sequence[str] = (), now: Moment = LATER, **changed: Any
 ) -> RootDraft:
-    """Prepare a wish, on a chain that nobody has."""
-    chain = next(_numbers).to_bytes(16, "big")
+    """Prepare a wish, on a chain that nobody has unless one is given."""
+    chain = changed.pop("chain", next(_numbers).to_bytes(16, "big"))
     pids = [group.key(name).public.pid for name in signers]
     return prepare(group.view, wish, pids, chain, now, **changed)
 

@@ -9,8 +9,19 @@ from typing import get_args
 import pytest
 
 from protocol.machines import events
-from protocol.machines.events import DialFailed, DialOutcome, Input, Issue, LinkUp, Output, SetProperties
+from protocol.machines.events import (
+    DialFailed,
+    DialOutcome,
+    Input,
+    Issue,
+    LinkUp,
+    Output,
+    RotateRoot,
+    SetProperties,
+)
+from tests.protocol.authority.rooting import rotate_wish
 from tests.protocol.machines.playing import link_up
+from tests.support.builders import Group
 from tests.support.keys import named
 
 UNIONS = (*get_args(Input), *get_args(Output))
@@ -26,8 +37,8 @@ def test_inputs_and_outputs_are_told_apart():
 
 
 def test_every_event_is_in_a_union_or_in_the_result_of_a_command():
-    results = [events.Issued, events.Written, events.Imported, events.Removed]
-    assert [one for one in CLASSES if one not in UNIONS] == results
+    results = {"Issued", "Written", "Imported", "Removed", "Rotated", "RootActsImported"}
+    assert {one.__name__ for one in CLASSES if one not in UNIONS} == results
 
 
 @pytest.mark.parametrize("event", CLASSES, ids=lambda event: event.__name__)
@@ -48,6 +59,7 @@ def test_secrets_are_not_shown():
         LinkUp(1, named("bob").public, bytes(16), None, None, exporter),
         Issue((), named("grc")),
         SetProperties({}, named("grc")),
+        RotateRoot(rotate_wish(Group(), "ruth"), (named("grc"),)),
         events.Issued(bytes(32), b"evidence"),
     ]
     text = " ".join(map(repr, shown))
@@ -59,5 +71,11 @@ def test_secrets_are_not_shown():
 
 
 def test_outcomes_of_a_dial_have_stable_names():
-    assert [str(one) for one in DialOutcome] == ["unreachable", "nothing", "myself", "incompatible"]
+    assert [str(one) for one in DialOutcome] == [
+        "unreachable",
+        "nothing",
+        "myself",
+        "incompatible",
+        "removed",
+    ]
     assert DialFailed("a:1", DialOutcome("nothing")) == DialFailed("a:1", DialOutcome.NOTHING)
