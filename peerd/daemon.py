@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import trio
 
@@ -33,7 +34,7 @@ from peerd.groups.registry import Registry
 from peerd.groups.service import Service
 from peerd.identities import Identities
 from peerd.paths import Home
-from peerd.root_keys import RootKeys
+from peerd.root_keys import RootKeys, read_passphrases
 from peerd.store.daemon_store import DaemonStore
 from peerd.store.lock import HomeLock
 from peerd.supervisor import notify
@@ -47,8 +48,11 @@ STOP_S_MAX = 4  # promise P40, as amended, gives 5 seconds in all
 THREAD_SWITCH_S = 0.0001  # about what one signature takes to check
 
 
-def run(home: Home, *, listen: Sequence[str], log_level: str, log_format: str) -> int:
-    """Run the daemon of one home until SIGTERM or SIGINT; returns the exit code.
+def run(
+    home: Home, *, listen: Sequence[str], log_level: str, log_format: str, unlock: Sequence[Path] = ()
+) -> int:
+    """Run the daemon of one home until SIGTERM or SIGINT; returns the exit code. `unlock` are files with the
+    passphrases of root keys.
 
     Raises: PeerdError when it cannot start, or when its data can no longer be trusted.
     """
@@ -61,11 +65,27 @@ def run(home: Home, *, listen: Sequence[str], log_level: str, log_format: str) -
         catalogue = DaemonStore(home.daemon_database)
         stack.callback(catalogue.close)
         identities, root_keys = Identities(home.identities), RootKeys(home.root_keys)
+        _unlock(root_keys, unlock)
         try:
             trio.run(_main, home, catalogue, identities, root_keys, tuple(listen))
         except BaseExceptionGroup as group:
             raise _reason(group) from group
     return 0
+
+
+def _unlock(root_keys: RootKeys, files: Sequence[Path]) -> None:
+    """Open the locked root keys with the passphrases in these files. Raises: ConfigError, NotFound,
+    StoreError.
+    """
+    if not files:
+        return
+    opened, locked = root_keys.unlock_all([line for path in files for line in read_passphrases(path)])
+    if locked and not opened:
+        raise ConfigError(
+            "none of the passphrases opens a root key in this home", hint="start without --unlock: peerd run"
+        )
+    if locked:
+        log.warning("root keys stay locked", extra={"reason": f"{locked} of {opened + locked}"})
 
 
 def _reason(error: BaseException) -> BaseException:

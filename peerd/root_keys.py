@@ -18,15 +18,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peerd.errors import ConfigError
 from peerd.key_files import key_in, pem_of, read_key_file
-from peerd.paths import make_private_directory, remove_durably, replace_durably
-from peerd.sealed_keys import Cost, is_sealed, seal, sealed_public, unseal, wrong_passphrase
+from peerd.paths import make_private_directory, read_private, remove_durably, replace_durably
+from peerd.sealed_keys import Cost, check_passphrase, is_sealed, seal, sealed_public, unseal, wrong_passphrase
 from protocol.credentials.keys import PrivateKey, PublicKey
 from protocol.errors import RuleError
 from protocol.ids import GID_BYTES
 
 _SUFFIX = ".pem"
 _PID_BYTES_NAMED = 8
+PASSPHRASES_BYTES_MAX = 64 * 1024  # of the file that unlocks a daemon's keys: arbitrary
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,20 @@ class RootKeys:
     def _paths(self, gid: bytes) -> list[Path]:
         assert len(gid) == GID_BYTES
         return sorted(self._directory.glob(f"{gid.hex()}*{_SUFFIX}"))
+
+
+def read_passphrases(path: Path) -> list[str]:
+    """The passphrases in a file that nobody else could read, one in each line. Raises: ConfigError, NotFound,
+    StoreError.
+    """
+    try:
+        text = read_private(path, bytes_max=PASSPHRASES_BYTES_MAX).decode()
+        return [check_passphrase(line) for line in text.splitlines() if line]
+    except (UnicodeDecodeError, RuleError):
+        raise ConfigError(
+            f"the file {path} holds no passphrases",
+            hint="it has one passphrase in each line, as text in UTF-8",
+        ) from None
 
 
 def no_root_key() -> RuleError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from peerd.cli.session import Session, examples, pass_session
@@ -11,7 +13,10 @@ from peerd.own_protocol import check_own_protocol
 
 @click.command(
     epilog=examples(
-        "peerd run", "peerd --home /srv/node2 run --listen 127.0.0.1:0", "peerd run --log-format json"
+        "peerd run",
+        "peerd --home /srv/node2 run --listen 127.0.0.1:0",
+        "peerd run --log-format json",
+        "peerd run --unlock /run/keys/pizza",
     )
 )
 @click.option(
@@ -26,8 +31,18 @@ from peerd.own_protocol import check_own_protocol
 @click.option(
     "--log-format", type=click.Choice(FORMATS), default="auto", show_default=True, help="For whom it is."
 )
+@click.option(
+    "--unlock",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Open root keys that are under a passphrase, with those in the lines of a file that only its owner"
+    " may read; can be repeated.",
+)
 @pass_session
-def run(session: Session, listen: tuple[str, ...], log_level: str, log_format: str) -> None:
+def run(
+    session: Session, listen: tuple[str, ...], log_level: str, log_format: str, unlock: tuple[Path, ...]
+) -> None:
     """Run the daemon in the foreground until it is told to stop.
 
     It prints one line that begins with “ready” when it can be used.
@@ -36,7 +51,7 @@ def run(session: Session, listen: tuple[str, ...], log_level: str, log_format: s
     from peerd.daemon import run as run_daemon
 
     raise click.exceptions.Exit(
-        run_daemon(session.home, listen=listen, log_level=log_level, log_format=log_format)
+        run_daemon(session.home, listen=listen, log_level=log_level, log_format=log_format, unlock=unlock)
     )
 
 

@@ -80,6 +80,7 @@ IDENTITY_ERRORS = ("identity-not-found", "ambiguous-name")
 STORE_ERRORS = ("store-failed", "store-full", "store-corrupt")
 SIGN_ERRORS = (
     *STORE_ERRORS,
+    "act-rate-exceeded",
     "clock-not-trusted",
     "identity-deleted",
     "no-key-access",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from peerd.errors import ConfigError, NotFound
 from peerd.key_files import write_key
-from peerd.root_keys import RootKeys
+from peerd.root_keys import RootKeys, read_passphrases
 from peerd.sealed_keys import Cost
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
@@ -204,6 +205,22 @@ def test_a_damaged_file_is_not_called_locked(keys: RootKeys) -> None:
     assert refusal(keys) == "no-key-access"
     with pytest.raises(RuleError, match="damaged"):
         keys.unlock(PIZZA, OPEN)
+
+
+def test_passphrases_are_the_lines_of_a_file_that_nobody_else_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch(mode=0o600)
+    file.write_text(f"{OPEN}\n\n  {WRONG}\r\n")
+    assert read_passphrases(file) == [OPEN, f"  {WRONG}"]
+    file.write_bytes(b"\xff\n")
+    with pytest.raises(ConfigError, match="no passphrases"):
+        read_passphrases(file)
+    file.chmod(0o644)
+    with pytest.raises(ConfigError) as caught:
+        read_passphrases(file)
+    assert caught.value.code == "home-not-private"
+    with pytest.raises(NotFound):
+        read_passphrases(tmp_path / "none")
 
 
 def test_a_file_of_passphrases_opens_what_it_can(keys: RootKeys, tmp_path: Path) -> None:

@@ -33,7 +33,12 @@ def test_run_passes_the_home_and_where_to_listen(peerd, started, home: Path) -> 
     assert peerd("run", "--listen", "a:1", "--listen", "b:0", "--log-level", "debug").exit_code == 4
     (given,), options = started["daemon"]
     assert given.directory == home
-    assert options == {"listen": ("a:1", "b:0"), "log_level": "debug", "log_format": "auto"}
+    assert options == {"listen": ("a:1", "b:0"), "log_level": "debug", "log_format": "auto", "unlock": ()}
+
+
+def test_run_passes_the_files_of_passphrases(peerd, started) -> None:
+    assert peerd("run", "--unlock", "/a", "--unlock", "/b").exit_code == 4
+    assert started["daemon"][1]["unlock"] == (Path("/a"), Path("/b"))
 
 
 def test_the_flag_goes_before_the_environment(peerd, started, tmp_path: Path) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
-from peerd.control import schema
-from tests.support.cluster import Cluster, Node, calm, cluster, grow, until
+from peerd.control import root_schema, schema
+from peerd.groups.root_renewal import due_by_root
+from peerd.sealed_keys import Cost
+from protocol.errors import RuleError
+from protocol.machines.events import Issue
+from tests.peerd.groups.root_people import circle, rotate
+from tests.support.cluster import Cluster, Node, agreed, calm, cluster, grow, until
 
 LIFE_S = 600
 
@@ -93,3 +100,102 @@ async def test_who_is_junior_to_an_administrator_is_left_to_that_one(tmp_path, a
         await calm()
         told = (await alice.service.credentials(group, schema.CredentialsQuery(subject="bob"))).credentials
         assert {one.issuer for one in told} == {alice.peer_name}
+
+
+# --- a key that cannot be used ------------------------------------------------------------------------------
+
+
+async def findings(node: Node) -> dict[str, schema.Finding]:
+    return {one.code: one for one in (await node.service.health()).findings}
+
+
+async def test_a_locked_root_key_renews_nothing_and_says_so_long_before_anything_ends(
+    tmp_path, autojump_clock
+):
+    async with cluster(tmp_path, tls=False) as nodes:
+        alice, bob, group = await with_admin(nodes)
+        alice.registry.root_keys._cost = Cost(memory_kib=32, passes=1, lanes=1)
+        await alice.service.protect_root(group, root_schema.RootProtection(new_passphrase="sesame"))
+        first = bob.grant_id(group)
+        assert "root-key-locked" not in await findings(alice)
+        await trio.sleep(LIFE_S * 2 / 3 + 60)
+        assert bob.grant_id(group) == first
+        found = (await findings(alice))["root-key-locked"]
+        assert bob.peer_name in found.detail
+        assert found.hint == f"peerd root unlock {group}"
+        assert "root-key-locked" not in await findings(bob)
+        await alice.service.unlock_root(group, root_schema.RootUnlocking(passphrase="sesame"))
+        await until(lambda: bob.grant_id(group) != first, within_s=5)
+        assert "root-key-locked" not in await findings(alice)
+        await alice.service.lock_root(group)
+        second = bob.grant_id(group)
+        await trio.sleep(LIFE_S / 2)
+        assert bob.grant_id(group) == second
+
+
+async def test_a_root_of_several_keys_says_who_waits_for_it(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group, key = await circle(nodes)
+        alice, bob = nodes.all()
+        wanted = await bob.service.prepare_root_act(group, root_schema.RootPreparation(key=True))
+        signing = root_schema.RootSigning(file=wanted.file)
+        made = [(await node.service.sign_root_file(signing)).file for node in (alice, bob)]
+        await rotate(bob, group, key, keys=made, threshold=2)
+        await trio.sleep(70)
+        found = (await findings(bob))["root-key-unusable"]
+        assert alice.peer_name in found.detail
+        assert "2 signatures" in found.detail
+        assert group in found.hint
+
+
+async def test_one_refusal_holds_up_nobody_else(tmp_path, autojump_clock, monkeypatch, caplog):
+    async with cluster(tmp_path, tls=False) as nodes:
+        alice, bob, group = await with_admin(nodes)
+        (carol,) = await nodes.start("carol")
+        await alice.issue(group, carol, role="admin", as_root=True, valid_s=LIFE_S)
+        await carol.join(group, alice)
+        await until(lambda: carol.links(group))
+        opened = alice.opened(group)
+        assert opened is not None
+        original = opened.node.runner.submit
+
+        async def submit(command: Any) -> Any:
+            if isinstance(command, Issue) and str(command.requests[0].subject) == bob.peer_name:
+                raise RuleError("invalid-role", "not this one")
+            return await original(command)
+
+        monkeypatch.setattr(opened.node.runner, "submit", submit)
+        before = {node.name: node.grant_id(group) for node in (bob, carol)}
+        await trio.sleep(LIFE_S * 3 / 4 + 60)
+        assert bob.grant_id(group) == before["bob"]
+        assert carol.grant_id(group) != before["carol"]
+        told = [one for one in caplog.records if one.getMessage() == "not renewed by the root"]
+        assert [one.__dict__["peer"] for one in told] == [bob.peer_name]
+
+
+async def test_nobody_is_looked_for_where_no_root_key_is(tmp_path, autojump_clock, monkeypatch):
+    async with cluster(tmp_path, tls=False) as nodes:
+        looked: list[str] = []
+
+        def noted(machine: Any, now_s: int) -> tuple[list[Any], int | None]:
+            looked.append(str(machine.own.public.authority))
+            return due_by_root(machine, now_s)
+
+        monkeypatch.setattr("peerd.groups.root_renewal.due_by_root", noted)
+        alice, *_ = await with_admin(nodes)
+        await trio.sleep(200)
+        assert set(looked) == {alice.peer_name.partition(".")[0]}
+
+
+async def test_nothing_ends_sooner_because_the_root_was_replaced(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group, key = await circle(nodes)
+        alice, bob = nodes.all()
+        await alice.service.change_properties(group, schema.PropertiesChange(renew_valid_s=1000))
+        await until(lambda: agreed(group, [alice, bob]))
+        first = alice.grant_id(group)
+        await rotate(bob, group, key)
+        await until(lambda: alice.grant_id(group) != first, within_s=120)
+        grant = alice.credential(group)
+        assert grant is not None
+        assert grant.window.unlimited
