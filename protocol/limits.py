@@ -105,7 +105,7 @@ PICKUP_POLL_MS_MAX = 60_000  # … and doubles up to here
 # --- flood, reconciliation, transfer (protocol-study 1.6, 2.3) ----------------------------------------------
 ELEMENTS_PER_FRAME_MAX = 256
 TRANSFER_FRAME_BYTES_TARGET = 64 * 1024
-TRANSFER_FRAMES_IN_FLIGHT_MAX = 4
+TRANSFER_FRAMES_IN_FLIGHT_MAX = 8  # while half of them become durable, the others are checked
 ANTI_ENTROPY_MS = 60_000  # ± 50 %
 DIGEST_DIFFERS_MS = 5_000
 RECONCILE_BRANCHES = 16

@@ -1,12 +1,14 @@
 """Neighbors: the tasks and channels behind one group's links.
 
 A link is one channel with one reading task here and one writing task in the transport. Reading decodes a
-message and has the signatures in it checked on worker threads before the event enters the inbox; while that
-runs, the next few messages are read and checked too, and the crank works on what came before. They enter the
-inbox in the order in which they arrived. What is new comes from several neighbors at once: what is in a set
-already is not checked again, as the machine would leave it alone; only what the neighbor wants an answer for
-is. What breaks one connection ends that connection: its supervisor is one of the two places that catch
-everything.
+message and has the signatures in it checked elsewhere before the event enters the inbox; meanwhile the next
+few messages are read and checked too, and the crank works on what came before. They enter the inbox in the
+order in which they arrived. Records are decoded here, a few at a time: a thread would only take the
+interpreter from the loop, and most of it happens while the crank waits for a commit.
+
+What is new comes from several neighbors at once: what is in a set already is not checked again, as the
+machine would leave it alone; only what the neighbor wants an answer for is. What breaks one connection ends
+that connection: its supervisor is one of the two places that catch everything.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from peerd.transport.frames import FrameChannel
 from protocol.authority.elements import decode_untrusted_element
 from protocol.credentials.keys import SignatureCheck
 from protocol.errors import Fault, RemoteProtocolError
-from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX
+from protocol.limits import FRAME_BYTES_MAX_MEMBER, HANDSHAKE_MS_MAX, TRANSFER_FRAMES_IN_FLIGHT_MAX
 from protocol.machines.connect import Ending, Established, Finished
 from protocol.machines.events import (
     Close,
@@ -64,8 +66,10 @@ Holds = Callable[[bytes], bool]
 HoldsRecord = Callable[[Header], bool]
 DialOut = Callable[[str], Awaitable[FrameChannel]]
 
-_FRAMES_AHEAD = 4  # of one link, whose signatures are checked at a time
-_ITEMS_READ_HERE = 4  # versions that are decoded on the loop: less than the way to a thread and back
+_FRAMES_AHEAD = TRANSFER_FRAMES_IN_FLIGHT_MAX  # of one link, whose signatures are checked at a time
+_ITEMS_READ_AT_ONCE = (
+    8  # versions that are decoded before others have their turn: less than a millisecond
+)
 
 _OUTCOMES = {
     Ending.NOTHING: DialOutcome.NOTHING,
@@ -125,6 +129,7 @@ class Neighbors:
         self._channels: dict[LinkId, FrameChannel] = {}
         self._left = trio.lowlevel.ParkingLot()
         self._numbers = count(1)
+        self._reading = trio.Lock()  # one frame of records at a time, the first to come first
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -296,11 +301,16 @@ class Neighbors:
         self, link: LinkId, message: Message, raws: Sequence[bytes], *, every: bool
     ) -> Received:
         """Versions; unless `every` one matters, those that are here are left out. Only the loop may look."""
-        items = _items(raws) if len(raws) <= _ITEMS_READ_HERE else await self._offload(partial(_items, raws))
+        items: list[RecordItem] = []
+        async with self._reading:
+            for raw in raws:
+                items.append(decode_untrusted_item(raw))
+                if len(items) % _ITEMS_READ_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
         if not every:
-            items = tuple(item for item in items if not self._holds_record(item.header))
+            items = [item for item in items if not self._holds_record(item.header)]
         await self._check_all([check for item in items for check in item.header.checks()])
-        return Received(link, message, records=items)
+        return Received(link, message, records=tuple(items))
 
     async def _check_all(self, checks: Sequence[SignatureCheck]) -> None:
         """Go on only if all signatures hold. Raises: RemoteProtocolError."""
@@ -340,8 +350,3 @@ class _Arrival:
             raise self._error
         assert self._received is not None
         return self._received
-
-
-def _items(raws: Sequence[bytes]) -> tuple[RecordItem, ...]:
-    """Decode versions. Raises: RemoteProtocolError."""
-    return tuple(decode_untrusted_item(raw) for raw in raws)

@@ -11,7 +11,7 @@ from peerd.errors import LinkClosed, LinkLost, NotReady, StoreError
 from peerd.gossip.checking import _CHECKS_OF_ONE_THREAD, on_threads
 from peerd.gossip.neighbors import (
     _FRAMES_AHEAD,
-    _ITEMS_READ_HERE,
+    _ITEMS_READ_AT_ONCE,
     Neighbors,
     supervised,
 )
@@ -359,7 +359,7 @@ async def records_of(desk: Desk, *messages: Message) -> list[tuple[RecordItem, .
     return [event.records for event in desk.events if isinstance(event, Received)]
 
 
-@pytest.mark.parametrize("count", [1, _ITEMS_READ_HERE + 1, _CHECKS_OF_ONE_THREAD + 1])
+@pytest.mark.parametrize("count", [1, _ITEMS_READ_AT_ONCE + 1, _CHECKS_OF_ONE_THREAD + 1])
 async def test_records_arrive_with_their_signatures_checked(autojump_clock, group, network, count):
     dave = Writer.of(circle(), "dave")
     items = tuple(dave.add(body=b"x") for _ in range(count))
@@ -426,6 +426,31 @@ async def test_messages_enter_the_inbox_in_order_while_those_behind_are_checked(
         await trio.testing.wait_all_tasks_blocked()
         arrived = [event for event in desk.events if isinstance(event, Received)]
         assert [event.records for event in arrived] == [*((item,) for item in items), ()]
+
+
+async def test_while_records_are_decoded_others_have_their_turn(autojump_clock, group, network):
+    """And frames are decoded one after another, so that the first is not kept waiting by those behind it."""
+    dave = Writer.of(circle(), "dave")
+    pieces = 5
+    frames = [[dave.add() for _ in range(pieces * _ITEMS_READ_AT_ONCE)] for _ in range(2)]
+    desk = Desk(Player(group, "alice", network))
+    turns: list[int] = []
+
+    async def check(checks):
+        turns.append(steps)
+        return True
+
+    desk.neighbors._check = check
+    async with linked(desk) as theirs:
+        steps = 0
+        for items in frames:
+            theirs.send(encode_message(Records(tuple(item.raw for item in items), False)))
+        while len(turns) < len(frames):
+            steps += 1
+            await trio.lowlevel.checkpoint()
+    first, second = turns
+    assert first >= pieces
+    assert second - first >= pieces
 
 
 async def test_what_came_before_a_fault_still_reaches_the_machine(autojump_clock, group, network):
