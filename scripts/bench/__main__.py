@@ -16,7 +16,7 @@ from scripts.bench.figures import bound_rows, show
 ACTS = 10_000
 AUTHORITY_ACTS = 100_000
 RECORDS = 100_000
-RECEIVED = 10_000
+RECEIVED = 40_000
 WRITES = 200
 WRITERS = 8
 DIFFERENCES = (0, 1, 100)

@@ -2,10 +2,10 @@
 
 Every record has a body of 256 bytes and two attributes, and is signed once. First everything happens on one
 thread, part by part, to see where the time goes. Then a whole group's node takes the same from a neighbor
-that sends as its credit allows: frames are decoded and checked on worker threads while the machine works on
-those before, and each commit reaches the disk. Python runs one thread at a time, but not while signatures are
-checked or SQLite works: so the second figure may pass what one core checks, and can pass no more than the
-cores that are free.
+that sends as its credit allows: processes check signatures while the machine works on the frames before, and
+each commit reaches the disk. So the second figure may pass what one core checks; what bounds it is the cores
+that are free, the one thread that decides, and how long the disk takes to sync. The processor time of the
+processes is counted, their start too.
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ def _by_a_node(directory: Path, sent: Sent) -> list[Row]:
     store.close()
     cores = spent.processor_s / spent.wall_s
     return [
-        _row("the same by a node, on its threads", sent.count, spent, bound),
+        _row("the same by a node, with its processes", sent.count, spent, bound),
         Row(
             "  processor time of one",
             f"{spent.processor_s / sent.count * 1e6:,.0f} µs",
