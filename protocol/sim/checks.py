@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from protocol.authority.acts import Act
 from protocol.authority.admission import Valid, admit
+from protocol.authority.bundle import stands
 from protocol.authority.elements import Element, admit_der
 from protocol.authority.grants import Grant
 from protocol.authority.view import View
@@ -162,9 +163,9 @@ def check_own_credential(node: Node, world: World) -> None:
     members, now_s = node.machine.members, node.moment().utc_s
     held = members.view.holding(node.key.public.pid, now_s)
     raw = members.own_bundle(now_s, node.store)
-    leaf = world.read(raw).leaf if raw else None
-    if leaf is not None and leaf.window.holds(now_s):
-        held.append(leaf)
+    shown = world.read(raw) if raw else None
+    if shown is not None and shown.leaf.window.holds(now_s) and stands(members.view, shown):
+        held.append(shown.leaf)
     held = [grant for grant in held if not members.is_told_revoked(grant)]
     best, used = min(held, key=Grant.rank, default=None), members.own_grant(now_s)
     if (best and best.act_id) != (used and used.act_id):

@@ -144,6 +144,7 @@ class World:
 
     def _found(self, name: str) -> Node:
         key = self.key(name)
+        self.recovery = self._new_key()
         founding = found_group(
             grc=self.root,
             creator=key.public,
@@ -151,7 +152,7 @@ class World:
             creator_friendly_name="",
             classifier="sim",
             properties=self._properties,
-            recovery=[self._new_key().public],
+            recovery=[self.recovery.public],
             nonce=self.rng.randbytes(32),
             now=Moment(0, EPOCH_MS),
         )
