@@ -42,6 +42,8 @@ def groups_table(groups: Sequence[schema.Group]) -> str:
 
 
 def _state(one: schema.Group) -> str:
+    if one.removal is not None:
+        return "removed"
     if one.state == "joining" or one.credential is None:
         return "waiting"
     return "connected" if one.connected else "disconnected"
@@ -59,13 +61,15 @@ def progress_text(one: schema.Progress) -> str:
 def group_text(one: schema.Group) -> str:
     """One group with its links, line by line."""
     credential = one.credential
+    roles = "waiting for a credential" if credential is None else ", ".join(credential.roles)
     summary = details(
         {
             "group": one.group,
             "friendly name": one.friendly_name,
             "identity": one.peer_name,
             "state": _state(one),
-            "roles": "waiting for a credential" if credential is None else ", ".join(credential.roles),
+            "removed": None if one.removal is None else _removal(one.removal),
+            "roles": None if one.removal is not None else roles,
             "valid until": None if credential is None else time_text(credential.not_after),
             "members": str(one.members),
             "addresses": (", ".join(one.addresses) or "none") + (" only" if one.only else ""),
@@ -76,6 +80,12 @@ def group_text(one: schema.Group) -> str:
         }
     )
     return f"{summary}\n\n{_neighbors_table(one.neighbors)}" if one.neighbors else summary
+
+
+def _removal(one: schema.Act) -> str:
+    """By whom this identity was removed, and when."""
+    for_ever = ", for ever" if one.kind == "revoke_key" else ""
+    return f"{time_text(one.time)} by {one.peer_name or 'the root'}{for_ever}"
 
 
 def _neighbors_table(neighbors: Sequence[schema.Neighbor]) -> str:

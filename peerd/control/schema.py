@@ -176,10 +176,10 @@ class Group(Reply, frozen=True, kw_only=True):
     """A group as this daemon sees it.
 
     `group` is its full name and `peer_name` the identity it is open under. `joining`: the group's genesis has
-    not arrived, so `gid` is `null`. `credential` is what we go by; `null` while it is awaited or when it has
-    expired. `only`: links to `addresses` alone. `acts` and `digest` describe the replicated set of acts:
-    equal on two nodes when they hold the same. `records` counts the versions of records held, deleted ones
-    and peerd's own among them; `synchronizing` is `null` when nothing is being caught up with.
+    not arrived, so `gid` is `null`. `removed`: our identity was, by `removal`. `credential` is what we go by;
+    `null` while it is awaited or has expired. `only`: links to `addresses` alone. `acts` and `digest` describe
+    the replicated set of acts: equal on two nodes when they hold the same. `records` counts the versions held,
+    deleted ones and peerd's own among them; `synchronizing` is `null` when nothing is being caught up with.
     """
 
     group: str
@@ -187,7 +187,7 @@ class Group(Reply, frozen=True, kw_only=True):
     classifier: str
     friendly_name: str
     peer_name: str
-    state: Literal["joining", "open"]
+    state: Literal["joining", "open", "removed"]
     connected: bool
     only: bool
     addresses: list[str]
@@ -200,6 +200,7 @@ class Group(Reply, frozen=True, kw_only=True):
     records: int
     synchronizing: Progress | None
     credential: Credential | None
+    removal: Act | None = None
 
 
 class Status(Reply, frozen=True, kw_only=True):
@@ -248,8 +249,10 @@ class Event(Reply, frozen=True, kw_only=True):
 
     Of authority tell `credential-added`, `credential-revoked` (a removal hits it), `credential-voided` (what
     it rests on is gone) and `credential-restored`; of our own `credential-adopted`, `credential-expired` and
-    `credential-removed`. `facts.removals` are the acts that hit it. `root-rotated`: the root was replaced;
-    `root-rival`: somebody else tried to.
+    `credential-removed`. `facts.removals` are the acts that hit it. `member-revoked`: our own identity was
+    removed, by whom and when. `root-rotated`: the root was replaced; `root-rival`: somebody else tried to.
+    Alarms: `key-used-elsewhere` (somebody signs with this node's key), `fork-seen` (somebody signed two acts
+    in one place: its key is in two hands), `act-rate-exceeded` (somebody signs so much that the rest waits).
     """
 
     cursor: str

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from peerd.control import authority_schema, schema
 from peerd.control.schema import time_at_ms
@@ -20,6 +20,7 @@ from protocol.authority.acts import Act, decode_untrusted_act
 from protocol.authority.bodies import ResignBody, RevokeBody
 from protocol.authority.explain import Oddities, Standing, explain_grant, explain_person, oddities
 from protocol.authority.grants import Grant
+from protocol.authority.removal_proof import RemovalProof
 from protocol.authority.view import Hit, View
 from protocol.credentials.keys import public_key_untrusted
 from protocol.errors import RuleError
@@ -75,13 +76,19 @@ class WhyCases:
         opened = self._registry.ready(group)
 
         def read(store: ActSet) -> authority_schema.WhyMember:
-            teller = self._teller(opened, store)
+            teller, members = self._teller(opened, store), opened.machine.members
             pid = person_pid(teller.view, name)
+            standings = explain_person(teller.view, pid, teller.at_s)
+            grants = [teller.grant(one) for one in standings]
+            removal = members.own_removal(teller.at_s) if pid == opened.machine.own.public.pid else None
+            if removal is not None and (told := members.told_removal(removal)) is not None:
+                taken = [members.is_told_revoked(one.grant) for one in standings]
+                grants = [teller.as_told(*pair, told) for pair in zip(grants, taken, strict=True)]
             return authority_schema.WhyMember(
                 group=teller.group,
                 subject=teller.view.name_of(pid),
-                member=teller.view.current(pid, teller.at_s) is not None,
-                grants=[teller.grant(one) for one in explain_person(teller.view, pid, teller.at_s)],
+                member=any(one.verdict == "current" for one in grants),
+                grants=grants,
             )
 
         return await opened.node.runner.ask(read)
@@ -165,6 +172,16 @@ class Teller:
             acts=self.acts(because),
             path=[self._credential(grant) for grant in one.path],
         )
+
+    def as_told(
+        self, one: authority_schema.WhyGrant, taken: bool, told: RemovalProof
+    ) -> authority_schema.WhyGrant:
+        """How a credential of our own stands, given what we were told of its removal."""
+        if not taken or one.verdict in ("void", "revoked"):
+            return one
+        by = str(told.path[-1].peer_name) if told.path else None
+        removal = replace(self._act(told.removal), effective=True, peer_name=by)
+        return replace(one, verdict="revoked", acts=[removal])
 
     def _credential(self, grant: Grant) -> schema.Credential:
         return credential(self.view, self.group, grant, self.at_s)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from peerd.control import schema
 from peerd.control.schema import end_at, time_at, time_at_ms
 from peerd.groups.base64url import write_base64url
+from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act
 from protocol.authority.bodies import Kind
 from protocol.authority.grants import Grant, read_untrusted_grant
@@ -18,6 +19,7 @@ from protocol.authority.view import View
 from protocol.credentials.roles import role_names
 from protocol.ids import authority_of
 from protocol.limits import LEVEL_ROOT
+from protocol.machines.facts import own_removal as removal_of
 from protocol.machines.group import GroupMachine
 from protocol.machines.link import Link
 from protocol.peer_time import Moment, hlc_ms
@@ -54,6 +56,15 @@ def own_credential(machine: GroupMachine, group: str, at_s: int) -> schema.Crede
         return None
     # Its acts may not have arrived yet, and then only the evidence that came with it says all this.
     return replace(credential(machine.members.view, group, grant, at_s), held=True, live=True, current=True)
+
+
+def own_removal(machine: GroupMachine, at_s: int, store: ActSet) -> schema.Act | None:
+    """The act that took our membership away, in AUTH or told by a neighbor-to-be; None while we have one."""
+    act_id = machine.members.own_removal(at_s)
+    if act_id is None:
+        return None
+    removal, by = removal_of(machine.members, act_id, store)
+    return replace(act(machine.members.view, removal), peer_name=by or None, subject=None)
 
 
 def _issuer(view: View, group: str, grant: Grant) -> tuple[str, str]:

@@ -13,11 +13,14 @@ from peerd.errors import NotReady
 from peerd.groups.alarms import alarms
 from peerd.groups.open_group import OpenGroup
 from peerd.groups.registry import Registry
-from peerd.groups.rendering import neighbor, own_credential
+from peerd.groups.rendering import neighbor, own_credential, own_removal
 from peerd.groups.root_renewal import Waiting
 from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
+from protocol.authority.acts import Act
+from protocol.authority.bodies import ResignBody, RevokeBody, RevokeKeyBody
 from protocol.machines.events import DialOutcome
+from protocol.machines.facts import own_removal as removal_of
 from protocol.machines.partners import Progress
 from protocol.machines.upkeep import life_s
 from protocol.peer_time import Moment
@@ -29,6 +32,7 @@ _SAID = {  # of an address of our own nothing is said: it is forgotten when it h
     DialOutcome.UNREACHABLE: "nobody answers",
     DialOutcome.NOTHING: "whoever answers does not know us, or does not serve the group",
     DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
+    DialOutcome.REMOVED: "a member says that this identity has been removed",
 }
 
 _WARN_SHARE = 6  # renewal comes at a third of a life; half of that later it has not come: worth a warning …
@@ -99,13 +103,14 @@ class Summaries:
         machine, name, now = opened.machine, opened.entry.group_name, self._now()
         view = machine.members.view
         neighbors = [neighbor(machine, link, now) for link in machine.links]
+        removal = own_removal(machine, now.utc_s, opened.store)
         return schema.Group(
             group=name,
             gid=view.gid.hex(),
             classifier=name.partition(".")[2],
             friendly_name=view.properties.friendly,
             peer_name=opened.entry.identity,
-            state="open",
+            state="open" if removal is None else "removed",
             connected=machine.dialling.online,
             only=machine.dialling.only,
             addresses=machine.dialling.seeds(),
@@ -118,6 +123,7 @@ class Summaries:
             records=len(machine.data.ids),
             synchronizing=_progress(machine.synchronize.progress()),
             credential=own_credential(machine, name, now.utc_s),
+            removal=removal,
         )
 
     async def findings(self) -> list[schema.Finding]:
@@ -131,7 +137,7 @@ class Summaries:
         now, name = self._now(), opened.entry.group_name
         return [
             *_credential_findings(opened, now, name),
-            *_link_findings(opened, name),
+            *_link_findings(opened, now, name),
             *_set_findings(opened, name),
             *alarms(opened, name, now.utc_s),
             *_root_findings(opened, self._registry.root_renewal.waiting(opened.machine.members.view.gid)),
@@ -153,13 +159,19 @@ def _reading(read: Callable[[OpenGroup], T], opened: OpenGroup, _: ActSet) -> T:
 
 
 def _waiting(entry: CatalogueEntry) -> schema.Finding:
-    identity = quote(entry.identity)
     return schema.Finding(
         code="credential-awaited",
         detail=f"no credential for {entry.identity} has been found at {', '.join(entry.addresses)}",
-        hint=f"peerd identity document {identity} > FILE; an administrator then types:"
-        f" peerd credential issue {quote(entry.group_name)} --document FILE --store",
+        hint=_admission(entry),
         group=entry.group_name,
+    )
+
+
+def _admission(entry: CatalogueEntry) -> str:
+    """How somebody who holds no credential comes by one."""
+    return (
+        f"peerd identity document {quote(entry.identity)} > FILE; an administrator then types:"
+        f" peerd credential issue {quote(entry.group_name)} --document FILE --store"
     )
 
 
@@ -167,8 +179,11 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
     own = opened.machine.members.own_grant(now.utc_s)
     renewal = f"peerd credential issue {quote(name)} {quote(opened.entry.identity)} --store"
     hint = f"an administrator renews it: {renewal}"
+    removal = opened.machine.members.own_removal(now.utc_s)
+    if removal is not None:
+        return [_removed(*removal_of(opened.machine.members, removal, opened.store), opened.entry, name)]
     if own is None and _is_removed(opened):
-        detail = "this identity has been removed from the group"
+        detail = "what this identity was granted counts for nothing: whoever granted it was removed"
         why = f"peerd why member {quote(name)} {quote(opened.entry.identity)}"
         return [schema.Finding(code="credential-removed", detail=detail, hint=why, group=name)]
     if own is None:
@@ -181,14 +196,30 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
     return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]
 
 
+def _removed(removal: Act, by: str, entry: CatalogueEntry, name: str) -> schema.Finding:
+    """Who is removed is told by whom, and what helps."""
+    body, hint = removal.body, _admission(entry)
+    what = "left the group" if isinstance(body, ResignBody) else "was removed from the group"
+    if isinstance(body, RevokeKeyBody):
+        hint = "this key is banned for ever; with another one: peerd identity create, and ask to be admitted"
+    elif isinstance(body, RevokeBody) and body.until is not None:
+        what = "holds a credential that ended unrenewed, and was closed"
+    reason = f": {body.reason}" if isinstance(body, RevokeBody | ResignBody) and body.reason else ""
+    when = f"{schema.time_at_ms(removal.hlc_ms):%Y-%m-%dT%H:%M:%SZ}"
+    detail = f"this identity {what} on {when} by {by or 'the root'}{reason}"
+    return schema.Finding(code="credential-removed", detail=detail, hint=hint, group=name)
+
+
 def _is_removed(opened: OpenGroup) -> bool:
-    """Whether all that our identity was ever granted here has been revoked, or lost its effect."""
+    """Whether all that our identity was ever granted here has lost its effect."""
     view, pid = opened.machine.members.view, opened.machine.own.public.pid
     return bool(view.grants_ever(pid)) and not view.live_grants(pid)
 
 
-def _link_findings(opened: OpenGroup, name: str) -> list[schema.Finding]:
+def _link_findings(opened: OpenGroup, now: Moment, name: str) -> list[schema.Finding]:
     dialling = opened.machine.dialling
+    if opened.machine.members.own_removal(now.utc_s) is not None:
+        return []  # it is told already why there is none
     if len(opened.machine.links) or not dialling.online or not len(dialling):
         return []
     tried = [f"{address}: {_SAID[outcome]}" for address, outcome in dialling.outcomes().items()]

@@ -183,7 +183,8 @@ async def test_who_was_removed_is_told_so(tmp_path, autojump_clock):
         await nodes["alice"].service.revoke_member(name, "bob", authority_schema.Revocation())
         await until(lambda: not bob.links(name))
         found = await findings(bob)
-        assert found["credential-removed"].hint == f"peerd why member {name} {bob.peer_name}"
+        assert nodes["alice"].peer_name in found["credential-removed"].detail
+        assert f"peerd credential issue {name} --document FILE --store" in found["credential-removed"].hint
         assert "credential-expired" not in found
 
 

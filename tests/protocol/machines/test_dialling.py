@@ -18,7 +18,6 @@ from protocol.limits import (
     LINKS_TARGET,
     REDIAL_MS_MAX,
     REDIAL_MS_MIN,
-    REDIAL_REMOVED_MS,
 )
 from protocol.machines.dialling import Dialling
 from protocol.machines.events import Close, Connect, Dial, DialFailed, DialOutcome, Disconnect, LinkDown, Stop
@@ -236,42 +235,6 @@ def test_learnt_address_that_leads_nowhere_is_forgotten_after_some_failures(outc
         assert book.dials(now) == ["learnt:1"]
         book.fail("learnt:1", now, outcome)
     assert len(book.dialling) == 0
-
-
-def test_who_is_removed_asks_every_five_minutes_and_forgets_nobody_who_said_so():
-    book, now = Book(), NOW
-    book.dialling.learn(["learnt:1"], ())
-    book.dialling.note_removed(True, now)
-    for _ in range(2 * DIAL_FAILURES_MAX):
-        assert book.dials(now) == ["learnt:1"]
-        book.fail("learnt:1", now, DialOutcome.REMOVED)
-        due = book.deadline()
-        assert due is not None
-        assert REDIAL_REMOVED_MS <= due - now.mono_ms <= REDIAL_REMOVED_MS * 3 // 2
-        now = Moment(due, NOW.utc_ms)
-
-
-def test_who_is_removed_calls_whom_it_does_not_reach_less_and_less_often():
-    book, now = Book("a:1"), NOW
-    book.dialling.note_removed(True, now)
-    for _ in range(12):
-        book.dials(now)
-        book.fail("a:1", now, UNREACHABLE)
-        now = Moment(book.deadline() or 0, NOW.utc_ms)
-    book.dials(now)
-    book.fail("a:1", now, UNREACHABLE)
-    assert (book.deadline() or 0) - now.mono_ms >= REDIAL_REMOVED_MS
-
-
-def test_who_is_back_calls_everybody_at_once():
-    book = Book("a:1", "b:1")
-    book.dialling.note_removed(True, NOW)
-    for address in book.dials():
-        book.fail(address, NOW, DialOutcome.REMOVED)
-    book.dialling.note_removed(True, NOW)
-    assert book.dials() == []
-    book.dialling.note_removed(False, NOW)
-    assert book.dials() == ["a:1", "b:1"]
 
 
 def test_learnt_address_that_led_to_a_link_is_kept_although_it_fails():
