@@ -61,7 +61,11 @@ SUBJECTS = {
         ),
     ),
     "delayed_acts": Subject(delayed_acts, (f"{MACHINES}/test_delayed_acts.py",)),
-    "evidence": Subject(evidence, (f"{MACHINES}/test_evidence.py",)),
+    "evidence": Subject(
+        evidence,
+        (f"{MACHINES}/test_evidence.py",),
+        same=("rival_of: without head.seq < place.seq",),  # the chain is searched for nothing
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from shlex import quote
 
 import click
 
@@ -68,6 +69,8 @@ def why_not(session: Session, group: str, name: str, as_json: bool) -> int:
         found = client.why_member(group, name)
     against = [one for one in found.grants if one.verdict not in ("current", "good")]
     answer(found, lambda: _member_text(found, against), as_json=as_json)
+    if found.member and not as_json:
+        say(f"By which credential: peerd why member {quote(group)} {quote(name)}")
     return EXIT_REFUSED if found.member else 0
 
 

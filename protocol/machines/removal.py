@@ -175,6 +175,13 @@ class Removing:
                 "this identity holds no credential of the group that is valid now",
                 hint="peerd status",
             )
+        if act.place.author == self._own.public.pid and issuer.level >= level:
+            raise RuleError(
+                "not-authorized",
+                "this node has signed the act itself, and nobody annuls what is their own",
+                hint="to end what it granted: peerd credential revoke GROUP GRANT_ID; to admit anew whom it"
+                " removed: peerd credential issue GROUP NAME --store",
+            )
         if issuer.level >= level or issuer.level > LEVEL_ADMIN_MAX:
             raise RuleError(
                 "not-authorized",
@@ -214,10 +221,13 @@ def _too_senior(issuer: Issuer, target: Grant) -> RuleError:
             "only administrators remove members, and inviting members those whom they admitted",
             hint="ask an administrator: peerd member list GROUP",
         )
-    senior = "the group's root" if target.level <= LEVEL_ROOT + 1 else "an administrator of a smaller level"
+    why = "equals cannot remove each other" if target.level == issuer.level else "it is the more senior one"
+    if target.level <= LEVEL_ROOT + 1:
+        hint = f"the group's root can: peerd member revoke GROUP {target.peer_name} --as-root"
+    else:
+        hint = "an administrator of a smaller level can: peerd member list GROUP"
     return RuleError(
         "not-authorized",
-        f"the member has level {target.level}, and this credential level {issuer.level}: equals cannot"
-        " remove each other",
-        hint=f"{senior} can: peerd member list GROUP",
+        f"the member has level {target.level}, and this credential level {issuer.level}: {why}",
+        hint=hint,
     )

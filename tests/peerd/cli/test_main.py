@@ -75,6 +75,22 @@ def test_a_hostile_detail_cannot_steer_the_terminal(peerd, daemon) -> None:
     assert "\x1b" not in peerd("group", "show", "x").stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (("why", "member", "pizza club", "bob"), "groups/pizza club/why/members/bob"),
+        (("group", "show", "pizza club"), "groups/pizza club"),
+    ],
+)
+def test_hints_name_the_group_that_was_meant(peerd, daemon, command: tuple[str, ...], path: str) -> None:
+    hint = "peerd member list GROUP, or GROUP-LESS: peerd group list"
+    daemon.will_refuse("GET", path, "member-not-found", hint=hint)
+    assert "peerd member list 'pizza club', or GROUP-LESS: peerd group list\n" in peerd(*command).stderr
+    daemon.will_refuse("GET", path, "member-not-found", hint=hint)
+    problem = peerd(*command, "--json").problem
+    assert problem["hint"] == "peerd member list 'pizza club', or GROUP-LESS: peerd group list"
+
+
 def test_hints_name_the_home_that_was_chosen_by_flag(peerd, home: Path, tmp_path: Path) -> None:
     away = tmp_path / "my node"
     outcome = peerd("--home", str(away), "status")

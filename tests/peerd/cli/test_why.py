@@ -56,6 +56,12 @@ def test_why_member_leads_from_the_root_to_the_credential(peerd, daemon) -> None
     assert peerd("why", "member", "pizza", "bob", "--json").json["grants"][0]["verdict"] == "current"
 
 
+def test_why_not_of_a_member_says_how_to_see_why_it_is_one(peerd, daemon) -> None:
+    daemon.will_answer("GET", WHY, member(grant()))
+    outcome = peerd("why", "not", "pizza", "bob")
+    assert (outcome.exit_code, outcome.stderr) == (1, "By which credential: peerd why member pizza bob\n")
+
+
 def test_why_not_shows_what_speaks_against_and_says_by_its_code_whether_it_holds(peerd, daemon) -> None:
     revoked = grant(verdict="revoked", acts=[act()])
     daemon.will_answer("GET", WHY, member(revoked, holds=False))

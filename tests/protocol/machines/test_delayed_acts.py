@@ -314,7 +314,8 @@ def test_table_forgets_one_or_all():
     assert delays.ends_on is None
     assert not delays.is_over(7)
     delays.add(b"a", Delay(1, b"x"), 7)
-    delays.add(b"b", Delay(2, b"y"), 7)
+    assert delays.ends_on == 8
+    delays.add(b"b", Delay(2, b"y"), 8)
     assert (delays.ends_on, delays.is_over(7), delays.is_over(8)) == (8, False, True)
     assert delays.pop(b"c") is None
     assert delays.pop(b"a") == Delay(1, b"x")

@@ -29,7 +29,7 @@ from protocol.records.reserved import EMPTY_MANIFEST
 from protocol.wire.messages import ByeReason
 from tests.protocol.machines.playing import Player, in_transaction, only, told
 from tests.support.builders import GRC, NOW, Group
-from tests.support.keys import named
+from tests.support.keys import named, peer_name
 from tests.support.records import new_circle
 
 
@@ -241,6 +241,27 @@ def test_act_of_an_equal_is_not_annulled(group):
         with pytest.raises(RuleError) as refused:
             erin.tell(wish)
         assert refused.value.hint
+
+
+def test_own_act_is_not_annulled_and_it_is_said_what_to_do_instead(group):
+    bob = Player.of(group, "bob")
+    act, _ = remove(bob, "carl")
+    with pytest.raises(RuleError, match="signed the act itself") as refused:
+        bob.tell(Annul(act.id))
+    assert "peerd credential issue GROUP NAME" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("by", "whom", "why", "hint"),
+    [
+        ("bob", "erin", "equals cannot remove each other", "an administrator of a smaller level can"),
+        ("bob", "alice", "it is the more senior one", f"{peer_name('alice')} --as-root"),
+    ],
+)
+def test_who_is_too_senior_is_said_with_who_can(group, by, whom, why, hint):
+    with pytest.raises(RuleError, match=why) as refused:
+        Player.of(group, by).tell(Revoke(pid(whom)))
+    assert hint in refused.value.hint
 
 
 def test_circle_of_the_record_tests_can_be_removed_too():
