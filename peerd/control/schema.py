@@ -177,9 +177,9 @@ class Group(Reply, frozen=True, kw_only=True):
 
     `group` is its full name and `peer_name` the identity it is open under. `joining`: the group's genesis has
     not arrived, so `gid` is `null`. `removed`: our identity was, by `removal`. `credential` is what we go by;
-    `null` while it is awaited or has expired. `only`: links to `addresses` alone. `acts` and `digest` describe
-    the replicated set of acts: equal on two nodes when they hold the same. `records` counts the versions held,
-    deleted ones and peerd's own among them; `synchronizing` is `null` when nothing is being caught up with.
+    `null` while it is awaited or has ended. `only`: links to `addresses` alone. `acts` and `digest` describe
+    the replicated set of acts: equal on two nodes when they hold the same. `records` counts versions held,
+    deleted ones and peerd's own too; `synchronizing` is `null` when nothing is being caught up with.
     """
 
     group: str
