@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from peerd.clock import pause, steady_s
-from peerd.control import authority_schema, record_schema, schema
+from peerd.control import authority_schema, record_schema, root_schema, schema
 from peerd.control.client import Client, ClientError
 from peerd.errors import NotReady, PeerdError
 
@@ -141,6 +141,10 @@ class LocalNode:
 
     def create_group(self, classifier: str, friendly_name: str = "") -> str:
         """Create a group, throw its recovery key away (this is a demonstration), and return its name."""
+        return self.found_group(classifier, friendly_name)[0]
+
+    def found_group(self, classifier: str, friendly_name: str = "") -> tuple[str, str]:
+        """Create a group; returns its name, and the recovery key that somebody else would write down."""
         with self.client() as client:
             recovery = client.make_recovery_key()
             wish = schema.GroupCreate(
@@ -149,7 +153,27 @@ class LocalNode:
                 recovery_token=recovery.recovery_token,
                 recovery_delivered=True,
             )
-            return client.create_group(wish).group
+            return client.create_group(wish).group, recovery.recovery_key
+
+    def rotate_root(
+        self, group: str, recovery_key: str, **wish: object
+    ) -> tuple[root_schema.RootRotated, str]:
+        """Replace the root of a group; returns what came of it and the next recovery key. The arguments are
+        the fields of `RootRotation`.
+        """
+        with self.client() as client:
+            recovery = client.make_recovery_key()
+            rotation = root_schema.RootRotation(
+                recovery_keys=[recovery_key],
+                recovery_token=recovery.recovery_token,
+                recovery_delivered=True,
+                **wish,  # type: ignore[arg-type]
+            )
+            return client.rotate_root(group, rotation), recovery.recovery_key
+
+    def root(self, group: str) -> root_schema.Root:
+        """What it knows of a group's root."""
+        return self.ask(lambda client: client.root(group))
 
     def issue(self, group: str, **wish: object) -> schema.CredentialIssued:
         """Issue one credential; the arguments are the fields of `CredentialIssue`."""

@@ -29,19 +29,24 @@ GENERATIONS = 2  # that somebody misses
 
 @dataclass(slots=True)
 class Story:
-    """The nodes, the group, and what has happened so far. Milliseconds are of the steady clock."""
+    """The nodes, the group, and what has happened so far; `guests` are nodes of one chapter. Milliseconds are
+    of the steady clock.
+    """
 
     nodes: list[LocalNode]
     tell: Callable[[str], None]
     group: str = ""
+    second: str = ""
+    paper: str = ""
     names: dict[str, str] = field(default_factory=dict)
     documents: dict[str, str] = field(default_factory=dict)
     outcomes: list[tuple[str, str, float]] = field(default_factory=list)
+    guests: list[LocalNode] = field(default_factory=list)
     begun: float = field(default_factory=steady_s)
 
     def node(self, name: str) -> LocalNode:
         """A node by its name."""
-        return next(node for node in self.nodes if node.name == name)
+        return next(node for node in (*self.nodes, *self.guests) if node.name == name)
 
     def say(self, text: str) -> None:
         """One line of the story, with the seconds since it began."""
@@ -76,7 +81,7 @@ def run(*, nodes: int, keep: bool, tell: Callable[[str], None]) -> int:
         files_stay = True
         return 1
     finally:  # whatever ended the story, Ctrl-C too: no daemon outlives it that nobody was told of
-        for node in story.nodes:
+        for node in (*story.nodes, *story.guests):
             node.stop()
         if not files_stay:
             shutil.rmtree(directory)
@@ -294,6 +299,79 @@ def renewed(story: Story) -> None:
         story.node(name).adopted_at(issued.credential.grant_id)
 
 
+def root_lost(story: Story) -> None:
+    """The machine that holds a group's root is gone; an administrator makes another root."""
+    story.chapter(
+        "Root, lost: frank founds a second group, and then his machine is gone with all that is on it"
+    )
+    frank, mallory = (LocalNode(story.nodes[0].home.with_name(name)) for name in ("frank", "mallory"))
+    story.guests += [frank, mallory]
+    for guest in story.guests:
+        guest.launch()
+    for guest in story.guests:
+        guest.wait_ready()
+        story.names[guest.name], story.documents[guest.name] = guest.identify(guest.name)
+    story.second, story.paper = frank.found_group("chess", "Chess circle")
+    story.say("frank created a group; he printed its recovery key, and bob has the paper")
+    _admit_to_second(story, frank, "bob", "admin")
+    _admit_to_second(story, story.node("bob"), "mallory", "member")
+    frank.stop()
+    shutil.rmtree(frank.home)
+    story.say(
+        "frank's directory is deleted: the root key is lost, nobody can be admitted by the root any more"
+    )
+    since = steady_s()
+    _, story.paper = story.node("bob").rotate_root(story.second, story.paper)
+    story.say(f"bob typed the recovery key: his node holds a new root, {(steady_s() - since) * 1000:.0f} ms")
+    _admit_to_second(story, story.node("bob"), "carol", "admin", as_root=True)
+    story.say("bob's node, as the root, has admitted carol as an administrator")
+
+
+def _admit_to_second(story: Story, by: LocalNode, name: str, role: str, **wish: object) -> None:
+    issued = by.issue(story.second, document=story.documents[name], role=role, store=True, **wish)
+    node = story.node(name)
+    node.join(group=story.second, addresses=[by.address])
+    node.adopted_at(issued.credential.grant_id)
+    node.wait_group(story.second, lambda group: group.digest == by.group(story.second).digest)
+
+
+def root_stolen(story: Story) -> None:
+    """A thief of the root key lets himself in, and is thrown out with a second recovery key."""
+    story.chapter("Root, stolen: mallory, who was removed, has a copy of the root key, and lets himself in")
+    bob, carol, mallory = (story.node(name) for name in ("bob", "carol", "mallory"))
+    group, thief = story.second, story.names["mallory"]
+    bob.revoke(group, thief, reason="not trusted")
+    for node in (bob, carol):
+        node.wait_group(group, partial(_not_linked_to, thief))
+    gid = bob.root(group).gid
+    for file in (bob.home / "root").glob(f"{gid}*"):
+        shutil.copy(file, mallory.home / "root")
+    issued = mallory.issue(group, subject=thief, role="admin", store=True, as_root=True)
+    mallory.connect(group, [bob.address, carol.address])
+    for node in (bob, carol):
+        node.wait_group(group, partial(_linked_and_level_with, mallory, thief))
+    story.say("mallory signed himself a credential as the root: he is an administrator, and linked again")
+    since = steady_s()
+    done, _ = bob.rotate_root(group, story.paper, without=[issued.credential.grant_id])
+    for node in (bob, carol):
+        node.wait_group(group, partial(_not_linked_to, thief))
+    story.say(
+        f"bob made root {done.version} with the next recovery key, without what mallory signed;"
+        f" after {(steady_s() - since) * 1000:.0f} ms no node has a link with him"
+    )
+    carol.wait_group(group, lambda seen: seen.digest == bob.group(group).digest)
+    members = {member.peer_name for member in carol.ask(lambda client: list(client.all_members(group)))}
+    assert story.names["carol"] in members
+    assert thief not in members, members
+    story.say("the key that he has is the root of nothing; everybody else is a member as before")
+
+
+def _linked_and_level_with(node: LocalNode, name: str, group: schema.Group) -> bool:
+    """Whether there is a link with a node, and all its acts have arrived."""
+    linked = name in {neighbor.peer_name for neighbor in group.neighbors}
+    return linked and group.digest == node.group(group.group).digest
+
+
 CHAPTERS: Sequence[Callable[[Story], None]] = (
     start,
     found,
@@ -305,6 +383,8 @@ CHAPTERS: Sequence[Callable[[Story], None]] = (
     line,
     removed,
     renewed,
+    root_lost,
+    root_stolen,
 )
 
 

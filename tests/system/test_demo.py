@@ -121,6 +121,14 @@ def test_credentials_of_seconds_are_renewed_while_one_subject_is_away(told: Told
     assert all(int(number) > story.GENERATIONS for number in generations.values())
 
 
+def test_a_lost_root_is_replaced_and_a_stolen_one_is_of_no_use(told: Told) -> None:
+    assert "bob's node, as the root, has admitted carol as an administrator" in told.text
+    found = re.search(r"bob made root 3 .*; after (\d+) ms no node has a link with him", told.text)
+    assert found is not None
+    assert int(found[1]) < 5_000, "the aim is a second; tests that share the cores with others allow more"
+    assert "the key that he has is the root of nothing" in told.text
+
+
 def test_the_commands_at_the_end_work_and_end_it(told: Told) -> None:
     status, members, issue, events, kill, remove = told.commands
     assert run(status).returncode == 0, run(status)
