@@ -94,12 +94,25 @@ def cut_of(
             heads.append(act)
             passed |= ancestry([act])
     if len(heads) > ROTATION_HEADS_MAX:
-        needed = ancestry(act for act in stands if matters(act))
-        heads.sort(key=lambda one: (one not in needed, -one.admitted.place.hlc, one.id))
-        heads = heads[:ROTATION_HEADS_MAX]
+        heads = _most_needed(heads, [act for act in stands if matters(act)])
         passed = ancestry(heads)
     heads.sort(key=lambda one: one.id)
     return heads, [act.id for act in stands if act in passed]
+
+
+def _most_needed(heads: Iterable[Node], mattering: Iterable[Node]) -> list[Node]:
+    """As many heads as a rotation names: first those with one of these acts in their ancestry, then the
+    latest.
+    """
+    by_chain: dict[bytes, list[Node]] = {}
+    for act in mattering:
+        by_chain.setdefault(act.chain, []).append(act)
+
+    def rank(head: Node) -> tuple[bool, int, bytes]:
+        needed = any(is_before(act, head) for act in by_chain.get(head.chain, ()))
+        return not needed, -head.admitted.place.hlc, head.id
+
+    return sorted(heads, key=rank)[:ROTATION_HEADS_MAX]
 
 
 def kept_by(rotation: Node) -> list[bytes]:

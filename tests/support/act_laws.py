@@ -20,6 +20,7 @@ from protocol.authority.bodies import (
     RevokeKeyBody,
 )
 from protocol.authority.grants import Grant
+from protocol.authority.rotation import kept_by
 from protocol.authority.view import View
 from protocol.ids import split_ids
 from protocol.limits import LEVEL_ADMIN_MAX, LEVEL_ROOT
@@ -422,6 +423,20 @@ def i17_protected_sets_are_enough(rng: Random, pairs: list[Pair]) -> bool:
     return True
 
 
+def kept_is_what_counts(rng: Random, pairs: list[Pair]) -> bool:
+    """What a rotation keeps, for its hash, is what evaluation lets stand of the version that it replaces."""
+    view, acts = view_of_pairs(pairs), dict(pairs_by_id(pairs))
+    replaced = view.rotations[:-1]
+    for version, rotation in zip(replaced, view.rotations[1:], strict=True):
+        signed = [act for act, _ in pairs if act.place.cred == version and act.kind != Kind.ROTATE_ROOT]
+        standing = {act.id for act in signed if view.is_effective(act.id)}
+        kept = kept_by(view._nodes[rotation])
+        assert set(kept) == standing
+        assert len(kept) == len(standing)
+        assert acts[rotation][1].root is not None
+    return bool(replaced)
+
+
 LAWS: tuple[Law, ...] = (
     as_the_text_says,
     i1_in_any_order,
@@ -438,4 +453,5 @@ LAWS: tuple[Law, ...] = (
     i10_chains_are_whole,
     i11_windows_hold,
     i17_protected_sets_are_enough,
+    kept_is_what_counts,
 )

@@ -32,6 +32,7 @@ from protocol.authority.bodies import (
 )
 from protocol.authority.grants import Grant
 from protocol.authority.root import commitment_of, gid_of
+from protocol.authority.root_certificates import GroupFacts, build_root_certificate
 from protocol.authority.view import View
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER
@@ -172,6 +173,12 @@ def view_of_pairs(pairs: Iterable[Pair]) -> View:
     for act, admitted in pairs:
         view.add(act, admitted)
     return view
+
+
+@cache
+def root_certificate(key: PrivateKey) -> bytes:
+    """The root certificate of a key in the group of these sets."""
+    return build_root_certificate(GroupFacts(GID, "", genesis().place.hlc), key)
 
 
 class Maker:
@@ -414,8 +421,18 @@ class Maker:
             revealed=joined(old.recovery),
             revealed_threshold=old.recovery_threshold,
             keep=self.cut(GID),
+            certificates=self._certificates(new),
+            kept=rng.choice((None, None, rng.randbytes(32))),
         )
         self.act(None, Kind.ROTATE_ROOT, body, cred=version, signers=signers)
+
+    def _certificates(self, new: RootKeys) -> list[bytes]:
+        """Of none of the keys, of some or of all, and seldom such that the rotation is refused."""
+        keys = sorted(new.operating, key=lambda key: key.public.raw)
+        chosen = [key for key in keys if self.rng.random() < 0.5]
+        if self.rng.random() < 0.05:
+            chosen.append(self.rng.choice((named("eve"), *keys)))
+        return [root_certificate(key) for key in chosen]
 
     def other(self) -> None:
         """Kinds that take nothing from anybody."""

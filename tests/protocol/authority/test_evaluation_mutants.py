@@ -56,6 +56,9 @@ SAME: dict[str, str] = {
     "_first_marked: without node is not None": "nothing is no marked act",
     "_first_marked: without node not in passed": _SHORTCUT,
     "_first_marked: no passed.add(node)": _SHORTCUT,
+    "cut_of: len(heads) > ROTATION_HEADS_MAX turned": _SHORTCUT,
+    "cut_of: without act.chain == one.chain": _SHORTCUT,
+    "kept_by: without version.citing is None": _FOR_TYPES,
     "Linked.adopted: never not adopter.named": _SHORTCUT,
     "Linked.continued: never grant.grant.renews is None": "no act has the id None",
     "Cuts._heads: never not heads.acts": _SHORTCUT,
@@ -103,6 +106,13 @@ def told_by_hand() -> None:
     test_evaluation.test_head_of_a_resignation_that_arrives_later_brings_back_what_is_before_it()
     test_rotation.test_less_than_the_threshold_is_no_cosigning()
     test_rotation.test_of_two_the_cosigned_one_counts()
+    test_rotation.test_cut_of_nothing_keeps_all_chains_by_their_last_acts()
+    test_rotation.test_cut_before_an_act_leaves_out_what_follows_it_and_no_other_chain()
+    test_rotation.test_cut_until_a_second_goes_by_dates()
+    test_rotation.test_cut_of_a_forked_chain_names_both_branches()
+    test_rotation.test_cut_is_of_what_its_version_signed()
+    test_rotation.test_cut_names_no_more_heads_than_a_bundle_bears_those_that_matter_first()
+    test_rotation.test_what_a_rotation_keeps_is_told_by_what_it_names()
     test_protected.test_clocks_are_judged_by_acts_that_count_and_had_to_wait_for_their_time()
     test_protected.test_whoever_resigns_on_a_day_to_come_stops_nobody_s_clock()
     test_protected.test_head_protected_when_it_arrives_and_no_longer_when_the_cut_is_void()

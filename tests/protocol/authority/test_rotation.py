@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from protocol.authority.rotation import is_cosigned
+from protocol.authority import rotation as rotation_module
+from protocol.authority.acts import Act
+from protocol.authority.rotation import cut_of, is_cosigned, kept_by
 from tests.support.act_sets import genesis, root_keys, shuffled, view_of_pairs
 from tests.support.act_stories import Story
 
@@ -110,3 +112,101 @@ def test_head_that_a_rotation_keeps_may_arrive_after_it():
 def test_nothing_is_before_genesis():
     assert Story().without(genesis()).rotations == ()
     assert Story().without(genesis()).root is None
+
+
+# --- what a new rotation would name -------------------------------------------------------------------------
+
+
+def cut(
+    story: Story,
+    *without: Act,
+    until: int | None = None,
+    version: Act | None = None,
+    matter: tuple[Act, ...] = (),
+) -> tuple[set[bytes], set[bytes]]:
+    """The heads and what stands, of genesis unless there is a `version`."""
+    nodes = story.view._nodes
+    heads, kept = cut_of(
+        nodes[genesis().id if version is None else version.id],
+        [nodes[act.id] for act in without],
+        until,
+        lambda node: node.id in {act.id for act in matter},
+    )
+    assert [head.id for head in heads] == sorted(head.id for head in heads)
+    assert len(kept) == len(set(kept))
+    return {head.id for head in heads}, set(kept)
+
+
+def ids(*acts: Act) -> set[bytes]:
+    return {act.id for act in acts}
+
+
+def chains() -> tuple[Story, list[Act], list[Act]]:
+    """Three acts on each of two chains of the root."""
+    story = Story()
+    one, other = (
+        [story.grant("root", name, 1, chain=chain) for name in names]
+        for chain, names in ((5, ("ann", "ben", "cat")), (6, ("dan", "eve", "fay")))
+    )
+    return story, one, other
+
+
+def test_cut_of_nothing_keeps_all_chains_by_their_last_acts():
+    story, one, other = chains()
+    assert cut(story) == (ids(one[-1], other[-1]), ids(*one, *other))
+    assert cut(Story()) == (set(), set())
+
+
+def test_cut_before_an_act_leaves_out_what_follows_it_and_no_other_chain():
+    story, one, other = chains()
+    assert cut(story, one[1]) == (ids(one[0], other[-1]), ids(one[0], *other))
+    assert cut(story, one[0]) == (ids(other[-1]), ids(*other))
+    assert cut(story, one[2], other[0]) == (ids(one[1]), ids(*one[:2]))
+
+
+def test_cut_until_a_second_goes_by_dates():
+    story, one, other = chains()
+    assert cut(story, until=one[1].hlc_s) == (ids(one[1]), ids(*one[:2]))
+    assert cut(story, one[1], until=other[0].hlc_s) == (ids(one[0], other[0]), ids(one[0], other[0]))
+
+
+def test_cut_of_a_forked_chain_names_both_branches():
+    story, one, _ = chains()
+    branch = story.grant("root", "gus", 1, chain=5, after=one[0])
+    heads, kept = cut(story)
+    assert ids(one[-1], branch) <= heads
+    assert cut(story, branch) != (heads, kept)
+    assert cut(story, one[1])[0] & ids(*one, branch) == ids(branch)
+
+
+def test_cut_is_of_what_its_version_signed():
+    story, one, other = chains()
+    rotation = story.rotate("0a", keep=[one[-1], other[-1]])
+    late = story.grant("root", "gus", 1, chain=5)
+    assert cut(story) == (ids(one[-1], other[-1]), ids(*one, *other))
+    assert cut(story, version=rotation) == (ids(late), ids(late))
+
+
+def test_cut_names_no_more_heads_than_a_bundle_bears_those_that_matter_first():
+    story, one, other = chains()
+    more = [story.grant("root", "gus", 1, chain=chain) for chain in (7, 8, 9)]
+    before = rotation_module.ROTATION_HEADS_MAX
+    rotation_module.ROTATION_HEADS_MAX = 2
+    try:
+        assert cut(story, matter=(one[0],)) == (ids(one[-1], more[-1]), ids(*one, more[-1]))
+        assert cut(story, matter=(one[0], other[2])) == (ids(one[-1], other[-1]), ids(*one, *other))
+        assert cut(story) == (ids(*more[1:]), ids(*more[1:]))
+        rotation_module.ROTATION_HEADS_MAX = 5
+        assert cut(story, matter=(one[0],))[1] == ids(*one, *other, *more)
+    finally:
+        rotation_module.ROTATION_HEADS_MAX = before
+
+
+def test_what_a_rotation_keeps_is_told_by_what_it_names():
+    story, one, other = chains()
+    rival = story.rotate("0b")
+    rotation = story.rotate("0a", keep=[one[1], rival], cosigned=True, under=story.pairs[0][0])
+    story.rotate("0ab")
+    assert set(kept_by(story.view._nodes[rotation.id])) == ids(*one[:2])
+    assert kept_by(story.view._nodes[genesis().id]) == []
+    assert story.counts(*one, *other) == [True, True, False, False, False, False]
