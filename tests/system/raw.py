@@ -17,7 +17,7 @@ from peerd.transport.network import split_address
 from peerd.transport.tls import answerer_context, caller_context, export_binding
 from protocol.credentials.keys import PrivateKey, all_hold
 from protocol.limits import FRAME_BYTES_MAX_MEMBER
-from protocol.machines.connect import AdoptOwn, Caller, Established, Finished, SendHandshake
+from protocol.machines.connect import AdoptOwn, Caller, Established, Finished, LearnOwn, SendHandshake
 from protocol.machines.proofs import Direction, selector
 from protocol.peer_time import Moment
 from protocol.wire.framing import FrameReader, frame
@@ -180,6 +180,8 @@ def member(address: str, group: str, key: PrivateKey) -> Iterator[RawPeer]:
                     case Established():
                         yield peer
                         return
+                    case LearnOwn():
+                        raise AssertionError("no link: it says that this key has been removed")
                     case Finished(ending):
                         raise AssertionError(f"no link: {ending}")
             heard = peer.hear_bytes()

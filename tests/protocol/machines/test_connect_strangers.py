@@ -14,7 +14,15 @@ from protocol.machines.connect import Answerer, Ending, Finished, SendHandshake,
 from protocol.machines.proofs import Direction
 from protocol.peer_time import Window
 from protocol.wire.framing import frame
-from protocol.wire.messages import NOTHING, Hello, Prove, Welcome, decode_untrusted_message, encode_message
+from protocol.wire.messages import (
+    NOTHING,
+    Hello,
+    Nothing,
+    Prove,
+    Welcome,
+    decode_untrusted_message,
+    encode_message,
+)
 from tests.protocol.machines.handshakes import (
     DAY_S,
     ENDED,
@@ -128,6 +136,23 @@ def test_captures_of_all_strangers_are_equal_but_for_the_selector():
     blanked = [(hello[:place], hello[place + 16 :], nothing) for hello, nothing in captures]
     assert len(blanked) == len(ATTEMPTS) * len(SERVED)
     assert set(blanked) == {blanked[0]}
+
+
+PROVED_REMOVED = ("a revoked key", "a revoked key and its bundle")
+
+
+@pytest.mark.parametrize("attempt", [*ATTEMPTS, "a revoked key that it does not hold"])
+def test_only_who_proves_the_removed_key_itself_is_told_of_its_removal(attempt):
+    one = host()
+    one.removed[REVOKED.public.pid] = CLUB.removal(REVOKED)
+    unproved = prove(REVOKED, REVOKED_BUNDLE, signer=STRANGER)
+    frames, _, outputs = capture([one], hello_of(AUTHORITY), ATTEMPTS.get(attempt, lambda: unproved)())
+    said = decode_untrusted_message(frames[1][4:], bytes_max=NOTHING_FRAME_BYTES)
+    assert isinstance(said, Nothing)
+    assert len(frames[1]) == NOTHING_FRAME_BYTES
+    assert said.proof == (CLUB.removal(REVOKED) if attempt in PROVED_REMOVED else b"")
+    assert isinstance(outputs[1], Finished)
+    assert outputs[1].ending is Ending.REFUSED
 
 
 @pytest.mark.parametrize(
