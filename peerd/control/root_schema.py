@@ -218,8 +218,8 @@ class RootImport(Request, frozen=True, kw_only=True):
 class RootImported(Reply, frozen=True, kw_only=True):
     """The root's acts that are in the group now.
 
-    `fresh`: they were not there before. `credentials` are those whose standing they changed; `version` the
-    root's number if one of them replaced the root.
+    `fresh`: they were not there before. `credentials` are those that they give, and those whose standing they
+    changed; `version` is the root's number if one of them replaced the root.
     """
 
     group: str

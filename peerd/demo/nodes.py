@@ -36,11 +36,12 @@ class LocalNode:
         self, home: Path, *, log_level: str = "info", program: Sequence[str] = ("-m", "peerd")
     ) -> None:
         """Nothing runs yet; the daemon's log goes to `daemon.log` in its home. `program` is what Python
-        starts.
+        starts; `run_options` are more words for `peerd run`, and may be set between two starts.
         """
         self.home = home
         self.program = program
         self.address = ""
+        self.run_options: Sequence[str] = ()
         self._log_level = log_level
         self._process: subprocess.Popen[str] | None = None
         self._adoptions: dict[str, float] = {}
@@ -71,6 +72,7 @@ class LocalNode:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         program = [sys.executable, *self.program, "--home", str(self.home), "run"]
         listen = ["--listen", self.address or "127.0.0.1:0", "--log-level", self._log_level]
+        listen += self.run_options
         environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
         with (self.home / "daemon.log").open("a") as log:
             self._process = subprocess.Popen(

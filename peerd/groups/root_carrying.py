@@ -211,7 +211,7 @@ class RootCarrying:
                 group=opened.entry.group_name,
                 act_ids=[act_id.hex() for act_id in done.act_ids],
                 fresh=done.fresh,
-                credentials=shown_grants(opened, done.changed, now),
+                credentials=shown_grants(opened, list(dict.fromkeys((*done.act_ids, *done.changed))), now),
                 version=done.rotated,
             )
         )

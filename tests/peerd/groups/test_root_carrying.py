@@ -74,6 +74,7 @@ async def test_a_root_of_three_keys_admits_by_two_of_them_and_goes_back_to_one(t
         assert await refused(signed(first, whole)) == "invalid-argument"
         done = await imported(carol, group, whole)
         assert (done.fresh, done.version) == (True, None)
+        assert [(one.subject, one.level) for one in done.credentials] == [(carol.peer_name, 1)]
         await until(lambda: level(carol, group) == 1)
         assert not (await imported(carol, group, whole)).fresh
         back, _ = await rotate(bob, group, key)
