@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Put errors into the rules of records and of rates, one at a time, and print whether their tests see each.
+"""Put errors into rules that decide, one at a time, and print whether their tests see each: records, rates,
+the custody of the root.
 
 python -m scripts.mutants                      every rule dropped, every comparison turned, every condition …
 python -m scripts.mutants --every 12 order     every twelfth of one module
@@ -18,12 +19,14 @@ from types import ModuleType
 
 import pytest
 
-from protocol.machines import act_rates, delayed_acts, evidence
+from protocol.authority import bundle, kept, root_acts, root_certificates, root_documents, root_drafts
+from protocol.machines import act_rates, custody, delayed_acts, evidence
 from protocol.records import admission, order
 from tests.support.mutants import mutants_of
 
 RECORDS = "tests/protocol/records"
 MACHINES = "tests/protocol/machines"
+AUTHORITY = "tests/protocol/authority"
 TESTS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not long"]
 SECONDS_MAX = 120
 
@@ -66,6 +69,16 @@ SUBJECTS = {
         (f"{MACHINES}/test_evidence.py",),
         same=("rival_of: without head.seq < place.seq",),  # the chain is searched for nothing
     ),
+    "kept": Subject(kept, (f"{AUTHORITY}/test_kept.py",)),
+    "root_certificates": Subject(root_certificates, (f"{AUTHORITY}/test_root_certificates.py",)),
+    "root_documents": Subject(root_documents, (f"{AUTHORITY}/test_root_documents.py",)),
+    "root_drafts": Subject(root_drafts, (f"{AUTHORITY}/test_root_drafts.py",), "DRAFT_RULES"),
+    "root_acts": Subject(root_acts, (f"{AUTHORITY}/test_root_acts.py",)),
+    "bundle": Subject(
+        bundle,
+        tuple(f"{AUTHORITY}/test_bundle{part}.py" for part in ("_rotations", "_stands", "")),
+    ),
+    "custody": Subject(custody, (f"{MACHINES}/test_custody.py",)),
 }
 
 

@@ -21,7 +21,7 @@ from protocol.limits import BUNDLE_BYTES_MAX, ELEMENTS_PER_FRAME_MAX, HLC_AHEAD_
 from protocol.machines.chains import is_foreign, keep_chain
 from protocol.machines.events import Connect, Input, Issue, LinkUp, Notice, Received, SetProperties, Tick
 from protocol.machines.group import GroupMachine
-from protocol.machines.issue import Issuing, changed_properties
+from protocol.machines.issue import Issuing
 from protocol.machines.link import opening
 from protocol.machines.members import Members
 from protocol.peer_time import Moment, Window, hlc_at, hlc_ms
@@ -405,32 +405,3 @@ def test_properties_need_the_roots_key(desk):
     with pytest.raises(RuleError) as caught:
         desk.set_properties(root=key(99), comment="x")
     assert (caught.value.code, desk.state()) == ("no-key-access", before)
-
-
-@pytest.mark.parametrize(
-    "changes, code",
-    [
-        ({"friendly": "f" * 256}, "invalid-properties"),
-        ({"friendly": "a\0"}, "invalid-friendly-name"),
-        ({"friendly": 5}, "invalid-properties"),
-        ({"comment": "c" * 256}, "invalid-properties"),
-        ({"comment": "a\u202e"}, "invalid-properties"),
-        ({"comment": None}, "invalid-properties"),
-        ({"default_life": -1}, "invalid-properties"),
-        ({"default_life": "90d"}, "invalid-properties"),
-        ({"colour": "blue"}, "invalid-properties"),
-        ({"extra": {"k": "x" * 40_000}}, "invalid-properties"),
-    ],
-    ids=lambda told: str(told)[:30],
-)
-def test_properties_that_are_not_acceptable_are_refused(changes, code, desk):
-    before = desk.state()
-    with pytest.raises(RuleError) as caught:
-        desk.set_properties(**changes)
-    assert (caught.value.code, desk.state()) == (code, before)
-    assert caught.value.hint
-
-
-def test_no_change_keeps_all_properties():
-    before = PropertiesBody(friendly="a", comment="b", default_life=9, presence=False, extra={"x": 1})
-    assert changed_properties(before, {}) == before
