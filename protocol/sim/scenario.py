@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from protocol.authority.bundle import Bundle
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER
-from protocol.limits import HLC_AHEAD_MS_MAX, LINKS_MAX, MARK_S, SETTLED_S
+from protocol.limits import HLC_AHEAD_MS_MAX, LINKS_MAX, MARK_S, MISDATED_MS, SETTLED_S
 from protocol.machines.events import Connect
 from protocol.peer_time import hlc_at, hlc_ms
 from protocol.sim.checks import check_always, check_quiet
@@ -304,12 +304,12 @@ def _latest_ms(world: World) -> int:
 
 
 def _latest_record_ms(world: World) -> int:
-    """When the last of the records that are dated a little ahead has settled, so that it shows in digests.
-    What is dated far ahead is dated anew by its author.
+    """When the last of the records that are dated ahead has settled, so that it shows in digests. What is
+    ahead by an hour or more is dated anew by its author; the rest is waited for.
     """
     now = hlc_at(world.right().utc_ms)
     ahead = [version.hlc for node in world.honest() for version in node.store.kept_ahead(now, LOOKED_AT)]
-    near = [ms for hlc in ahead if (ms := hlc_ms(hlc)) <= world.right().utc_ms + HLC_AHEAD_MS_MAX]
+    near = [ms for hlc in ahead if (ms := hlc_ms(hlc)) <= world.right().utc_ms + MISDATED_MS]
     return max(near, default=0) + (SETTLED_S + MARK_S) * 1_000
 
 
