@@ -56,9 +56,21 @@ class RootKeys:
 
     # --- what is here ---------------------------------------------------------------------------------------
 
-    def any_held(self, gid: bytes) -> bool:
-        """Whether there is a root key of this group; it may still be unusable."""
-        return bool(self._paths(gid))
+    def any_held(self, gid: bytes, pids: Iterable[bytes] | None = None) -> bool:
+        """Whether there is a root key of this group, or one of these keys; it may still be unusable."""
+        paths = self._paths(gid)
+        if pids is None or not paths:
+            return bool(paths)
+        wanted = frozenset(pids)
+        named = {f"{gid.hex()}-{pid[:_PID_BYTES_NAMED].hex()}" for pid in wanted}
+        return any(
+            path.stem in named if "-" in path.stem else self._may_be(gid, path, wanted) for path in paths
+        )
+
+    def _may_be(self, gid: bytes, path: Path, pids: frozenset[bytes]) -> bool:
+        """Whether a file that does not say whose it is holds one of these keys, as far as can be seen."""
+        found = self._held_in(gid, path)
+        return found is None or found.public.pid in pids
 
     def gids(self) -> list[bytes]:
         """The groups of which there are keys, whether this node knows them or not."""

@@ -71,9 +71,7 @@ class Registry:
         self._home = home
         self._catalogue = catalogue
         self.root_keys = root_keys
-        self.root_renewal = RootRenewal(
-            self.open_groups, root_keys.any_held, self.root_key, environment.clock
-        )
+        self.root_renewal = RootRenewal(self.open_groups, self.has_root_key, self.root_key, environment.clock)
         self._ring = ring
         self._open: dict[bytes, OpenGroup] = {}
         self._joining: dict[bytes, Joining] = {}
@@ -197,6 +195,13 @@ class Registry:
                 hint=f"peerd group show {quote(entry.group_name)} says what is being tried",
             )
         return group
+
+    def has_root_key(self, group: OpenGroup) -> bool:
+        """Whether a key of the group's root, as it is now, is in this home; it may be locked, or one of
+        several that it takes.
+        """
+        root = group.machine.members.view.root
+        return root is not None and self.root_keys.any_held(root.gid, root.operating)
 
     async def root_key(self, group: OpenGroup, passphrase: str | None = None) -> PrivateKey:
         """The key that signs alone as the group's root, if this home holds it. Raises: RuleError:

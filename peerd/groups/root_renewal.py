@@ -60,12 +60,12 @@ class RootRenewal:
     def __init__(
         self,
         groups: Callable[[], list[OpenGroup]],
-        is_here: Callable[[bytes], bool],
+        is_here: Callable[[OpenGroup], bool],
         root_key: Callable[[OpenGroup], Awaitable[PrivateKey]],
         clock: Clock,
     ) -> None:
-        """`is_here` tells by a group id whether any root key is; `root_key` raises RuleError when none can be
-        used.
+        """`is_here` tells whether one of the group's root keys is, usable or not; `root_key` raises RuleError
+        when none can be used.
         """
         self._groups = groups
         self._is_here = is_here
@@ -99,7 +99,7 @@ class RootRenewal:
     async def _keep_up(self, group: OpenGroup) -> float:
         """Renew what is due in one group; in how many seconds to look again. Raises: PeerdError."""
         gid = group.machine.members.view.gid
-        if not self._is_here(gid):
+        if not self._is_here(group):
             self._waiting.pop(gid, None)
             return LOOK_S_MAX
 

@@ -89,6 +89,16 @@ def test_one_taken_away_can_be_put_back(keys: RootKeys, tmp_path: Path) -> None:
     assert keys.load(PIZZA, [PIZZA_PID]) == PIZZA_KEY
 
 
+def test_whether_one_of_some_keys_is_here_is_told_without_opening_it(keys: RootKeys, tmp_path: Path) -> None:
+    keys.save(PIZZA, PIZZA_KEY, OPEN)
+    assert keys.any_held(PIZZA, [TEA_PID, PIZZA_PID])
+    assert not keys.any_held(PIZZA, [TEA_PID])
+    assert not keys.any_held(TEA, [PIZZA_PID])
+    write_key(tmp_path / "root" / f"{TEA.hex()}.pem", TEA_KEY)
+    assert keys.any_held(TEA, [TEA_PID])
+    assert not keys.any_held(TEA, [PIZZA_PID])
+
+
 def test_a_root_key_is_never_overwritten(keys: RootKeys) -> None:
     keys.save(PIZZA, PIZZA_KEY)
     before = files(keys)

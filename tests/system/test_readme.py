@@ -162,6 +162,7 @@ def test_the_tour_can_be_typed_as_it_stands(tour: Tour) -> None:
 
     share_records(tour, bob)
     remove_somebody(tour)
+    replace_the_root(tour, group["group"])
 
     status, events = (answer.shown for answer in tour.type_block("alice"))
     assert '"health":"healthy"' in status
@@ -202,6 +203,16 @@ def remove_somebody(tour: Tour) -> None:
     assert "revoke_credential" in shown(removed, "peerd audit")
     renewal = fields(shown(tour.type_block("alice"), "peerd group set"))["renewal"]
     assert renewal.startswith("automatic, when 1/3 of the life is left, for 90d")
+
+
+def replace_the_root(tour: Tour, group: str) -> None:
+    """What the tour says of a root that is lost."""
+    replaced = tour.type_block("bob")
+    made = shown(replaced, "peerd root rotate")
+    assert (fields(made)["root version"], fields(made)["members lost"]) == ("2", "none")
+    assert "The next recovery key is in" in made
+    assert fields(shown(replaced, "peerd root show"))["signs"] == "1 of 1 key"
+    assert fields(shown(replaced, "peerd credential issue"))["issuer"] == group
 
 
 def goes_by(tour: Tour, grant_id: str) -> bool:

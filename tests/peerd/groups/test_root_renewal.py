@@ -199,3 +199,4 @@ async def test_nothing_ends_sooner_because_the_root_was_replaced(tmp_path, autoj
         grant = alice.credential(group)
         assert grant is not None
         assert grant.window.unlimited
+        assert (await alice.service.health()).health == "healthy"  # the key that it holds is no root's now
