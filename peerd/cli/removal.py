@@ -19,12 +19,14 @@ from peerd.cli.problems import EXIT_REFUSED
 from peerd.cli.render import count_of, details, say
 from peerd.cli.root_text import credentials_table
 from peerd.cli.session import Session, answer, examples, json_option, pass_session
-from peerd.control import authority_schema
+from peerd.control import authority_schema, schema
+from peerd.control.client import Client
 from peerd.printable import printable
 
 DataRule = Literal["manifest", "drop", "time"]
 Command = TypeVar("Command", bound=Callable[..., object])
 Revoking = Callable[[authority_schema.Revocation], authority_schema.Removal]
+Adopting = Callable[[str], object]
 
 Wish = TypeVar("Wish", authority_schema.Revocation, authority_schema.Annulment)
 
@@ -61,6 +63,11 @@ def _revoking(command: Command) -> Command:
             show_default=True,
             help="Which of its records stay: those that are here, none, or those dated before now.",
         ),
+        click.option(
+            "--since",
+            metavar="ACT_ID",
+            help="An act of its: let it and what of its arrived here later count nowhere (peerd audit).",
+        ),
         reason_option,
         click.option(
             "--key", "for_ever", is_flag=True, help="Ban the key for ever; nobody can admit it again."
@@ -75,6 +82,7 @@ def _revoking(command: Command) -> Command:
     epilog=examples(
         "peerd member revoke pizza bob --dry-run",
         "peerd member revoke pizza bob --reason 'left the circle'",
+        "peerd member revoke pizza bob --key --since 7c02 --dry-run",
         "peerd member revoke pizza bob --key --data drop --as-root --yes",
     ),
 )
@@ -88,6 +96,7 @@ def revoke_member(
     name: str,
     for_ever: bool,
     reason: str,
+    since: str | None,
     data: DataRule,
     as_root: bool,
     trust_clock: bool,
@@ -99,14 +108,16 @@ def revoke_member(
     """Remove a member: all that it was granted ends, everywhere at once.
 
     What it signed until now stays, as far as it is seen here; nothing that it signs later counts, whatever it
-    dates it. A later credential can bring it back, but after --key.
+    dates it. A later credential can bring it back, but after --key. After a theft, --since takes back what
+    the thief has signed already.
     """
     wish = authority_schema.Revocation(
-        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
+        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock, since=since
     )
     with session.client() as client:
         revoke = _with_passphrase(partial(client.revoke_member, group, name), from_stdin=from_stdin)
-        return _revoke(revoke, wish, dry_run, yes, as_json)
+        adopt = _with_passphrase_adopting(client, group, wish, from_stdin=from_stdin)
+        return _revoke(revoke, adopt, wish, dry_run, yes, as_json)
 
 
 @click.command(
@@ -125,6 +136,7 @@ def revoke_credential(
     grant_id: str,
     for_ever: bool,
     reason: str,
+    since: str | None,
     data: DataRule,
     as_root: bool,
     trust_clock: bool,
@@ -138,11 +150,12 @@ def revoke_credential(
     Overlapping ones would keep it in. To leave it a lesser one: peerd credential issue --replace.
     """
     wish = authority_schema.Revocation(
-        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock
+        for_ever=for_ever, reason=reason, data=data, as_root=as_root, trust_clock=trust_clock, since=since
     )
     with session.client() as client:
         revoke = _with_passphrase(partial(client.revoke_credential, group, grant_id), from_stdin=from_stdin)
-        return _revoke(revoke, wish, dry_run, yes, as_json)
+        adopt = _with_passphrase_adopting(client, group, wish, from_stdin=from_stdin)
+        return _revoke(revoke, adopt, wish, dry_run, yes, as_json)
 
 
 def _with_passphrase(
@@ -164,14 +177,31 @@ def _with_passphrase(
     return asking
 
 
+def _with_passphrase_adopting(
+    client: Client, group: str, wish: authority_schema.Revocation, *, from_stdin: bool
+) -> Adopting:
+    """Standing in for who was lost with somebody else, signed as the removal was."""
+
+    def adopt(grant_id: str) -> object:
+        issue = schema.CredentialIssue(adopt=grant_id, store=True, as_root=wish.as_root)
+        return with_passphrase(
+            lambda passphrase: client.issue(group, replace(issue, passphrase=passphrase)),
+            from_stdin=from_stdin,
+        )
+
+    return adopt
+
+
 def _revoke(
     revoke: Revoking,
+    adopt: Adopting,
     wish: authority_schema.Revocation,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
-    if dry_run or _asks(yes, as_json):
+    asks = _asks(yes, as_json)
+    if dry_run or asks:
         tried = revoke(replace(wish, dry_run=True))
         if dry_run:
             answer(tried, lambda: removal_text(tried), as_json=as_json)
@@ -181,7 +211,16 @@ def _revoke(
             say("Nothing was signed.")
             return EXIT_REFUSED
     done = revoke(wish)
+    innocents = innocents_of(done)
+    if not (asks and innocents):
+        answer(done, lambda: removal_text(done), as_json=as_json)
+        return 0
     answer(done, lambda: removal_text(done), as_json=as_json)
+    if not click.confirm(f"Adopt {printable(', '.join(one.subject for one in innocents))}?", err=True):
+        return 0
+    for one in innocents:
+        adopt(one.grant_id)
+        say(f"{printable(one.subject)} is a member again.")
     return 0
 
 
@@ -277,10 +316,27 @@ def removal_text(one: authority_schema.Removal) -> str:
     parts = [summary]
     if one.credentials:
         parts.append(credentials_table(one.credentials))
-    if innocents := [name for name in one.members_lost if name != one.subject]:
-        parts.append("To keep the others:\n" + "\n".join(_again(one.group, name) for name in innocents))
+    if [name for name in one.members_lost if name != one.subject]:
+        parts.append(_adopting_text(one))
     return "\n\n".join(parts)
 
 
-def _again(group: str, name: str) -> str:
-    return f"  peerd credential issue {quote(group)} {quote(name)} --store"
+def innocents_of(one: authority_schema.Removal) -> list[schema.Credential]:
+    """The best credential that each of those had who are lost with somebody else."""
+    lost = [name for name in one.members_lost if name != one.subject]
+    had = [given for given in one.credentials if given.subject in lost]
+    best = {given.subject: given for given in sorted(had, key=lambda one: (-one.level, one.issued))}
+    return list(best.values())
+
+
+def _adopting_text(one: authority_schema.Removal) -> str:
+    said = "To keep the others, then:" if one.act_id is None else "To keep the others:"
+    group, had = quote(one.group), {given.subject: given for given in innocents_of(one)}
+    adopt = [
+        f"  peerd credential adopt {group} {had[name].grant_id[:12]}"
+        if name in had
+        else f"  peerd credential issue {group} {quote(name)} --store"
+        for name in one.members_lost
+        if name != one.subject
+    ]
+    return "\n".join([said, *adopt])

@@ -17,7 +17,8 @@ class Revocation(Request, frozen=True, kw_only=True):
     records that it wrote: those in a `manifest` of what is here stay, those dated before now do (`time`), or
     all are dropped. `as_root` signs with the group's root key, which `passphrase` opens for this call;
     `trust_clock` signs although this machine's clock is far behind the group's. `dry_run` only tells what
-    would be taken down.
+    would be taken down. `since` is an act of theirs, by its id or an unambiguous beginning: it and whatever
+    of theirs arrived here after it count nowhere; absent, all that is here stays.
     """
 
     for_ever: bool = False
@@ -27,6 +28,7 @@ class Revocation(Request, frozen=True, kw_only=True):
     passphrase: Passphrase | None = None
     trust_clock: bool = False
     dry_run: bool = False
+    since: str | None = None
 
 
 class GroupLeave(Request, frozen=True, kw_only=True):

@@ -66,6 +66,8 @@ class RemovalCases:
         check_comment(wish.reason)
         view = opened.machine.members.view
         pid = await opened.node.runner.ask(lambda _: meant(view))
+        text = wish.since
+        since = None if text is None else await opened.node.runner.ask(lambda _: act_meant(view, text))
         command = Revoke(
             pid,
             for_ever=wish.for_ever,
@@ -74,6 +76,7 @@ class RemovalCases:
             as_root=wish.as_root,
             root=await self._root(opened, wish),
             trust_clock=wish.trust_clock,
+            since=since,
         )
         kind: RemovalKind = "revoke_key" if wish.for_ever else "revoke_credential"
         subject = await opened.node.runner.ask(lambda _: view.name_of(pid))

@@ -146,7 +146,8 @@ class Revoke:
 
     `data` says what becomes of its records: "manifest", "drop" or "time" (bodies.py, RevokeBody); `until`
     limits a revocation to grants that end by that second. `root` is the group's root key, used when `as_root`
-    or when the own credential is not senior enough. `trust_clock` signs by a clock that lags.
+    or when the own credential is not senior enough. `trust_clock` signs by a clock that lags. `since` is an
+    act (id) of the key's: it and whatever of the key's arrived here after it count no more.
     """
 
     pid: bytes
@@ -157,6 +158,7 @@ class Revoke:
     as_root: bool = False
     root: PrivateKey | None = field(default=None, repr=False)
     trust_clock: bool = False
+    since: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

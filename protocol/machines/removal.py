@@ -5,10 +5,11 @@
 * *Resigning* is removing oneself.
 * *Annulling* takes back one act of somebody junior: a mistaken revocation, for example.
 
-A revocation keeps all that its target has signed so far, as far as it is seen here: it names the last act of
-each of the target's chains. What the target signs afterwards, however it dates it, counts nowhere. What
-becomes of the records that it wrote is said by the data rule: those listed in a *manifest* stay (all that are
-here, by default), all are dropped, or those dated before the revocation stay.
+A revocation keeps all that its target has signed so far, as far as it is seen here, or what had arrived here
+before some act: it names the last act of each of the target's chains. What the target signs afterwards,
+however it dates it, counts nowhere. What becomes of the records that it wrote is said by the data rule: those
+listed in a *manifest* stay (all that are here, by default), all are dropped, or those dated before the
+revocation stay.
 
 Who may remove whom is decided by level: strictly larger ones, and from level 254 whom it admitted itself.
 Source: authority-rules.md 3-8; design section 5.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import takewhile
 
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act, sign_act
@@ -77,11 +79,18 @@ class Removing:
         if target not in hits:  # others alone would take nothing away that it goes by
             raise _too_senior(issuer, target)
         already = any(not view.hits_of(grant.act_id) for grant in hits)
-        if not command.for_ever and not already:
+        if not command.for_ever and not already and command.since is None:
             raise RuleError(
                 "already-exists",
                 "what this key was granted has been revoked already",
                 hint="peerd audit GROUP shows by whom; to ban the key for ever: --key",
+            )
+        since = None if command.since is None else view.admitted(command.since)
+        if command.since is not None and (since is None or since.place.author != command.pid):
+            raise RuleError(
+                "invalid-argument",
+                "the act from which on nothing counts is none that this key has signed",
+                hint="peerd audit GROUP lists its acts in the order of their arrival here",
             )
         if len(view.heads_of(command.pid)) > KEEP_IDS_MAX:
             raise RuleError(
@@ -131,7 +140,7 @@ class Removing:
         )
         said = body(
             key=plan.target.key.raw,
-            keep=b"".join(view.heads_of(command.pid)),
+            keep=b"".join(_kept_heads(command, view)),
             until=command.until,
             reason=command.reason,
             data=command.data,
@@ -205,6 +214,22 @@ class Removing:
         pen.note(act)
         pens.keep()
         return act
+
+
+def _kept_heads(command: Revoke, view: View) -> tuple[bytes, ...]:
+    """The last acts of the key's chains that stay: of all that is here, or of what had arrived before
+    something. The order of arrival is this node's own, so no date that a thief writes changes it.
+    """
+    if command.since is None:
+        return view.heads_of(command.pid)
+    heads: dict[bytes, tuple[int, bytes]] = {}
+    for act_id in takewhile(lambda one: one != command.since, view.act_ids()):
+        admitted = view.admitted(act_id)
+        assert admitted is not None
+        place = admitted.place
+        if place.author == command.pid:
+            heads[place.chain] = max(heads.get(place.chain, (0, b"")), (place.seq, act_id))
+    return tuple(sorted(act_id for _, act_id in heads.values()))
 
 
 def _reaches(issuer: Issuer, grant: Grant) -> bool:

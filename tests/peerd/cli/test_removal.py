@@ -76,6 +76,32 @@ def test_on_a_terminal_it_is_shown_and_asked_first(peerd, daemon, said, code, as
     assert (ACT in outcome.stdout) == (code == 0)
 
 
+def test_since_is_passed_on_and_who_is_lost_by_it_can_be_adopted(peerd, daemon) -> None:
+    carols = credential(subject=CAROL, grant_id="dd" * 32, live=False)
+    tried = replace(TRIED, credentials=[credential(live=False), carols])
+    daemon.will_answer("POST", REVOKE, tried)
+    shown = peerd("member", "revoke", "pizza", "bob", "--since", "7c02", "--dry-run").stdout
+    assert f"To keep the others, then:\n  peerd credential adopt {PIZZA} {'dd' * 6}\n" in shown
+    assert daemon.last.body == {"since": "7c02", "dry_run": True}
+
+
+@pytest.mark.usefixtures("on_terminal")
+@pytest.mark.parametrize(("said", "adopted"), [("y\ny\n", True), ("y\nn\n", False)])
+def test_on_a_terminal_it_is_offered_to_adopt_the_innocent(peerd, daemon, said: str, adopted: bool) -> None:
+    older = credential(subject=CAROL, grant_id="cc" * 32, live=False, level=255)
+    better = credential(subject=CAROL, grant_id="dd" * 32, live=False, level=3)
+    done = removed(members_lost=[BOB, CAROL], credentials=[credential(live=False), better, older])
+    daemon.will_answer("POST", REVOKE, TRIED, done)
+    daemon.will_answer("POST", "groups/pizza/credentials", schema.CredentialIssued(credential=better))
+    outcome = peerd("member", "revoke", "pizza", "bob", "--as-root", stdin=said)
+    assert outcome.exit_code == 0
+    assert f"Adopt {CAROL}?" in outcome.stderr
+    asked = [one.body for one in daemon.asked[2:]]
+    assert asked == ([{"adopt": "dd" * 32, "store": True, "as_root": True}] if adopted else [])
+    assert ("is a member again" in outcome.stderr) == adopted
+    assert f"peerd credential adopt {PIZZA} {'dd' * 6}" in outcome.stdout
+
+
 @pytest.mark.usefixtures("on_terminal")
 @pytest.mark.parametrize("flag", ["--yes", "--json"])
 def test_a_terminal_is_not_asked_when_it_says_so(peerd, daemon, flag) -> None:

@@ -266,3 +266,37 @@ async def test_somebody_admitted_by_one_who_was_removed_unheard_is_adopted(tmp_p
         assert issued.credential.current
         nobody = alice.service.issue(group, [schema.CredentialIssue(adopt="beef", store=True)])
         assert await refusal(alice, nobody) == "credential-not-found"
+
+
+async def test_after_a_theft_what_the_thief_signed_is_taken_back_and_the_innocent_adopted(
+    tmp_path, autojump_clock
+):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group = await grow(nodes, "alice", "bob", "carol")
+        alice, bob, carol = nodes.all()
+        await alice.renew(group, bob, role="admin")
+        await until(lambda: agreed(group, nodes.all()) and bob.grant_id(group) != "")
+        (dave,) = await nodes.start("dave")
+        innocent = (await bob.issue(group, dave)).credential
+        await bob.service.revoke_member(group, "carol", ALONE)
+        await until(lambda: agreed(group, [alice, bob]))
+        assert await names(alice, group) == ["alice", "bob", "dave"]
+        since = authority_schema.Revocation(since=innocent.grant_id[:12], for_ever=True)
+        tried = await alice.service.revoke_member(
+            group, "bob", authority_schema.Revocation(since=since.since, for_ever=True, dry_run=True)
+        )
+        assert sorted(tried.members_lost) == sorted([bob.peer_name, dave.peer_name])
+        assert len(tried.void_removals) == 1
+        wrong = authority_schema.Revocation(since="00" * 32)
+        assert await refusal(alice, alice.service.revoke_member(group, "bob", wrong)) == "invalid-argument"
+        done = await alice.service.revoke_member(group, "bob", since)
+        assert sorted(done.members_lost) == sorted([bob.peer_name, dave.peer_name])
+        assert [one.grant_id for one in done.credentials if one.subject == dave.peer_name] == [
+            innocent.grant_id
+        ]
+        assert await names(alice, group) == ["alice", "carol"]
+        adopted = schema.CredentialIssue(adopt=innocent.grant_id, store=True)
+        (issued,) = await alice.service.issue(group, [adopted])
+        assert issued.credential.subject == dave.peer_name
+        assert await names(alice, group) == ["alice", "carol", "dave"]
+        assert carol.grant_id(group)

@@ -24,6 +24,7 @@ from protocol.machines.events import (
     Revoke,
     Written,
 )
+from protocol.peer_time import hlc_at
 from protocol.records.record import RecordItem, decode_untrusted_header
 from protocol.records.reserved import EMPTY_MANIFEST
 from protocol.wire.messages import ByeReason
@@ -262,6 +263,42 @@ def test_who_is_too_senior_is_said_with_who_can(group, by, whom, why, hint):
     with pytest.raises(RuleError, match=why) as refused:
         Player.of(group, by).tell(Revoke(pid(whom)))
     assert hint in refused.value.hint
+
+
+def test_removal_since_an_act_takes_back_what_arrived_after_it_however_it_is_dated(group):
+    """A stolen key: 500 removals, and credentials for friends; one act undoes them, and no date matters."""
+    first = group.grant("bob -> mo:member")
+    player = Player.of(group, "alice")
+    back_dated = hlc_at(NOW.utc_ms)
+    stolen = [
+        group.act("bob", Kind.REVOKE_KEY, {"key": named(name).public.raw}, chain=9, hlc=back_dated + at)
+        for at, name in enumerate(("carl", "mo"))
+    ]
+    friend = group.grant("bob -> zoe:member")
+    intake = in_transaction(
+        player.store, lambda store: player.machine.members.take([*stolen, *friend.elements], 1, NOW, store)
+    )
+    assert [is_member(player, name) for name in ("carl", "mo", "zoe")] == [False, False, True]
+    assert intake.fresh
+    for wrong in (first.act.id[::-1], group.creator.act.id):
+        with pytest.raises(RuleError, match="none that this key has signed"):
+            player.tell(Revoke(pid("bob"), since=wrong))
+    player.tell(Revoke(pid("bob"), for_ever=True, since=stolen[0].id))
+    assert [is_member(player, name) for name in ("bob", "carl", "mo", "zoe")] == [False, True, True, False]
+    assert is_member(player.again(), "mo")
+
+
+def test_cut_can_be_moved_back_after_the_removal(group):
+    player = Player.of(group, "alice")
+    late = group.grant("bob -> zoe:member")
+    in_transaction(player.store, lambda store: player.machine.members.take(late.elements, 1, NOW, store))
+    player.tell(Revoke(pid("bob")))
+    assert is_member(player, "zoe")
+    with pytest.raises(RuleError, match="revoked already"):
+        player.tell(Revoke(pid("bob")))
+    player.tell(Revoke(pid("bob"), since=late.act.id))
+    assert not is_member(player, "zoe")
+    assert is_member(player, "carl")
 
 
 def test_circle_of_the_record_tests_can_be_removed_too():
