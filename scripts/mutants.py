@@ -19,7 +19,15 @@ from types import ModuleType
 
 import pytest
 
-from protocol.authority import bundle, kept, root_acts, root_certificates, root_documents, root_drafts
+from protocol.authority import (
+    bundle,
+    kept,
+    removal_proof,
+    root_acts,
+    root_certificates,
+    root_documents,
+    root_drafts,
+)
 from protocol.machines import act_rates, custody, delayed_acts, evidence
 from protocol.records import admission, order
 from tests.support.mutants import mutants_of
@@ -69,7 +77,12 @@ SUBJECTS = {
         (f"{MACHINES}/test_evidence.py",),
         same=("rival_of: without head.seq < place.seq",),  # the chain is searched for nothing
     ),
-    "kept": Subject(kept, (f"{AUTHORITY}/test_kept.py",)),
+    "kept": Subject(
+        kept,
+        (f"{AUTHORITY}/test_kept.py",),
+        same=("KeptTree.proof: sibling < place turned",),  # nothing is its own sibling
+    ),
+    "removal_proof": Subject(removal_proof, (f"{AUTHORITY}/test_removal_proof.py",)),
     "root_certificates": Subject(root_certificates, (f"{AUTHORITY}/test_root_certificates.py",)),
     "root_documents": Subject(root_documents, (f"{AUTHORITY}/test_root_documents.py",)),
     "root_drafts": Subject(root_drafts, (f"{AUTHORITY}/test_root_drafts.py",), "DRAFT_RULES"),
