@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from protocol.authority.acts import Act
-from protocol.authority.bodies import Kind
+from protocol.authority.bodies import Kind, PropertiesBody, RotateRootBody
+from protocol.authority.root import commitment_of
 from protocol.limits import VOID_ACTS_S_MAX
 from protocol.machines import void_acts
 from protocol.machines.events import Revoke
 from protocol.peer_time import Moment, hlc_at
 from tests.protocol.machines.playing import Player, in_transaction
-from tests.support.builders import NOW, Granted, Group, Node, fed
+from tests.support.builders import GRC, NOW, Granted, Group, Node, fed
 from tests.support.keys import named
 
 
@@ -151,3 +152,64 @@ def test_nothing_is_taken_that_stands_on_what_was_forgotten_or_the_store_could_n
     again = node.reopened()
     again.take([first, second], now=later)
     assert again.store.get(second.id) is not None
+
+
+def rotated(group: Group) -> Act:
+    """The root is replaced by the recovery key's holder."""
+    body = RotateRootBody(
+        from_version=1,
+        operating=named("new").public.raw,
+        threshold=1,
+        next=commitment_of([], 1),
+        revealed=named("recovery/family").public.raw,
+        revealed_threshold=1,
+    )
+    return group.act(GRC, Kind.ROTATE_ROOT, body, signers=("recovery/family",))
+
+
+def test_flood_by_the_thief_of_a_root_that_was_replaced_is_bounded_too(group, monkeypatch):
+    monkeypatch.setattr(void_acts, "VOID_ACTS_MAX", 3)
+    rotation = rotated(group)
+    node = fed(group, "dave", [group.elements])
+    assert node.members.view.root.version == 2
+    for number in range(6):
+        act = group.act(
+            GRC, Kind.PROPERTIES, PropertiesBody(friendly=f"p{number}"), chain=number + 1, keep=False
+        )
+        node.take([act])
+    assert node.members.void == 3
+    mended = group.act(
+        GRC, Kind.PROPERTIES, PropertiesBody(friendly="ours"), signers=("new",), cred=rotation.id, chain=99
+    )
+    assert node.take([mended]).fresh == [mended]
+
+
+def test_what_a_removal_keeps_has_room_though_void_acts_have_filled_it(group, monkeypatch):
+    monkeypatch.setattr(void_acts, "VOID_ACTS_MAX", 3)
+    node = fed(group, "dave", [group.elements])
+    kept = [group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=5) for _ in range(3)]
+    node.take([removal(group, "bob", kept[-1].id)])
+    for number in range(6):
+        chain = number.to_bytes(16, "big")
+        node.take([group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=chain, keep=False)])
+    assert node.members.void == 3
+    for act in (kept[2], kept[1], kept[0]):
+        node.take([act])
+    assert all(inside(node, act) for act in kept)
+    node.reopened()
+
+
+def test_what_removals_name_has_no_more_than_as_much_room_again(group, monkeypatch):
+    monkeypatch.setattr(void_acts, "VOID_ACTS_MAX", 3)
+    node = fed(group, "dave", [group.elements])
+    node.take([removal(group, "bob")])
+    junk = [
+        group.act("bob", Kind.ANNUL, {"act": bytes(32)}, chain=number.to_bytes(16, "big"), keep=False)
+        for number in range(20)
+    ]
+    heads = b"".join(act.id for act in junk)
+    accomplice = {"key": named("carl").public.raw, "keep": heads}
+    node.take([group.act("alice", Kind.REVOKE_CREDENTIAL, accomplice)])
+    for act in junk:
+        node.take([act])
+    assert node.members.void == 6
