@@ -69,8 +69,14 @@ def test_node_inside_the_tree_is_no_act(ids):
     assert not any(proves(KeptTree(ids).root, one, b"") for one in [*ids, *inside])
 
 
-def test_proof_is_bounded():
-    assert not proves(bytes(32), bytes(32), bytes(PROOF_BYTES_MAX + STEP_BYTES))
+@pytest.mark.parametrize("levels, good", [(32, True), (33, False)])
+def test_proof_is_bounded(levels, good):
+    found, act_id = hashed("peerd/kept-leaf/1", bytes(32)), bytes(32)
+    for _ in range(levels):
+        found = hashed("peerd/kept-node/1", bytes(32), found)
+    proof = bytes(STEP_BYTES) * levels
+    assert proves(found, act_id, proof) is good
+    assert (len(proof) <= PROOF_BYTES_MAX) is good
 
 
 @pytest.mark.parametrize("proof", [b"\x02" + bytes(32), b"\x00", bytes(32), bytes(34)])

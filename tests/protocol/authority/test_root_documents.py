@@ -102,5 +102,7 @@ def test_other_versions_and_other_forms_are_refused():
         encode({"what": ROOT_KEY}),
     ):
         assert refused(encode([body, tagged_hash("peerd/root-file/1", body)]))
+    later = encode({"v": 2, "what": KEY_WANTED, "gid": FACTS.gid, "classifier": "", "created": 0})
+    assert refused(encode([later, tagged_hash("peerd/root-file/1", later)]), decode_untrusted_key_wanted)
     assert refused(encode([b"", b"", b""]))
     assert refused(encode({"v": 1}))
