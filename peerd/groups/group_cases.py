@@ -63,7 +63,7 @@ class GroupCases:
             raise RuleError(
                 "invalid-argument",
                 "a new group has one recovery key, or several of which each suffices",
-                hint="let more than one be needed later: peerd root rotate GROUP --recovery-threshold 2",
+                hint="let more than one be needed later: peerd root rotate --help",
             )
         identity = self._identity(wish.identity, now)
         self._registry.identities.private_key(identity.name)

@@ -214,7 +214,7 @@ class Registry:
             raise RuleError(
                 "no-key-access",
                 f"the root of this group needs {root.threshold} signatures, so no key signs alone for it",
-                hint=f"peerd root prepare {quote(group.entry.group_name)} --help",
+                hint="let several keys sign it: peerd root prepare --help",
             )
         load = partial(self.root_keys.load, root.gid, root.operating, passphrase)
         return load() if passphrase is None else await self.environment.offload(load)

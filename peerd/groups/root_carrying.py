@@ -145,7 +145,7 @@ class RootCarrying:
             raise RuleError(
                 "invalid-argument",
                 "this file holds a key that has been made, and nothing to sign",
-                hint="carry it to the machine that replaces the root: peerd root rotate GROUP --key FILE",
+                hint="carry it on, to replace the root: peerd root rotate GROUP --with FILE --key FILE",
             )
         draft = await self._registry.environment.offload(partial(decode_untrusted_draft, raw))
         if wish.dry_run:

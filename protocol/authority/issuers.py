@@ -75,13 +75,13 @@ def root_issuer(root: Root | None, key: PrivateKey | None) -> Issuer:
         raise RuleError(
             "no-key-access",
             "this daemon does not hold the group's root key",
-            hint="do this where the key is, or carry a draft there: peerd root prepare GROUP",
+            hint="do this where the key is, or carry a draft there: peerd root prepare --help",
         )
     if root.threshold > 1:
         raise RuleError(
             "signature-missing",
             f"the group's root signs with {root.threshold} keys together",
-            hint="prepare it for them: peerd root prepare GROUP",
+            hint="prepare it for them: peerd root prepare --help",
         )
     return Issuer.root(key, root)
 
@@ -92,7 +92,7 @@ def check_certified(root: Root | None, key: PublicKey) -> None:
         raise RuleError(
             "no-key-access",
             "the rotation that installed this root key holds no root certificate of it",
-            hint="let another key of the root sign, or rotate again: peerd root rotate GROUP",
+            hint="let another key of the root sign, or rotate again: peerd root rotate --help",
         )
 
 

@@ -196,7 +196,7 @@ def _granting(view: View, root: Root, keys: Sequence[PublicKey], wish: GrantWish
         raise RuleError(
             "invalid-argument",
             "a prepared credential is stored in the group, and takes nothing away",
-            hint="add --store; to take the present one away first: peerd root prepare GROUP revoke",
+            hint="add --store; to take the present one away first: peerd root prepare --help",
         )
     check_certified(root, keys[0])
     standing = Standing.of_root(root, [key.pid for key in keys])
@@ -243,7 +243,7 @@ def _annulling(view: View, wish: AnnulWish) -> Body:
         raise RuleError(
             "not-authorized",
             "the root signed this act itself, and annuls what others signed",
-            hint="peerd root rotate GROUP --without ACT leaves it out",
+            hint="to leave it out: peerd root rotate GROUP --with FILE --without ACT",
         )
     return AnnulBody(act=wish.act_id)
 

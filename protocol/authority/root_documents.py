@@ -166,5 +166,5 @@ def not_acceptable(detail: str) -> RuleError:
     return RuleError(
         "draft-not-acceptable",
         f"this file cannot be used: {detail}",
-        hint="carry it over again, or have it made anew: peerd root prepare",
+        hint="carry it over again, or have it made anew: peerd root prepare --help",
     )

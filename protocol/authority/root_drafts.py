@@ -118,7 +118,7 @@ def sign_draft(draft: RootDraft, key: PrivateKey) -> RootDraft:
         raise RuleError(
             "not-authorized",
             f"the key {key.public.authority} is not among those that are to sign this",
-            hint="prepare it anew for the keys that are to sign: peerd root prepare",
+            hint="prepare it anew for the keys that are to sign: peerd root prepare --help",
         )
     if pid not in draft.missing:
         return draft

@@ -145,9 +145,9 @@ def _replaced(detail: str) -> RuleError:
     return RuleError(
         "root-changed",
         f"the group's root has been replaced since this was prepared, {detail}",
-        hint="prepare it again: peerd root prepare GROUP",
+        hint="prepare it again: peerd root prepare --help",
     )
 
 
 def _no_effect(detail: str) -> RuleError:
-    return RuleError("no-effect", detail, hint="prepare it again: peerd root prepare GROUP")
+    return RuleError("no-effect", detail, hint="prepare it again: peerd root prepare --help")

@@ -103,6 +103,16 @@ REFUSED: list[tuple[str, Sequence[str], int, str]] = [
     ("dave", ("group", "join", "--group", f"{'0' * 40}.x"), 1, "invalid-argument"),
     ("dave", ("group", "join", "--group", f"{'0' * 40}.x", "--address", "nowhere"), 1, "invalid-argument"),
     ("dave", ("events", "--since", "mystery"), 1, "invalid-argument"),
+    # the root
+    ("alice", ("root", "rotate", "pizza", "--with", "DIR/bad.xml"), 1, "invalid-argument"),
+    ("bob", ("root", "prepare", "pizza", "annul", "beef", "--out", "DIR/act.root"), 1, "invalid-argument"),
+    ("bob", ("root", "prepare", "pizza", "revoke", "nobody", "--out", "DIR/act.root"), 4, "member-not-found"),
+    ("bob", ("root", "sign", "DIR/bad.xml", "--out", "DIR/act.root"), 1, "draft-not-acceptable"),
+    ("bob", ("root", "import", "pizza", "DIR/bad.xml"), 1, "draft-not-acceptable"),
+    ("bob", ("root", "unlock", "pizza"), 2, "usage"),
+    ("bob", ("root", "protect", "pizza"), 2, "usage"),
+    ("dave", ("root", "show", "pizza"), 4, "group-not-found"),
+    ("dave", ("root", "lock", "pizza"), 4, "group-not-found"),
     # the command line itself
     ("alice", ("group", "paint"), 2, "usage"),
     ("alice", (*ISSUE, "carol", "--store", "--valid", "soon"), 2, "usage"),

@@ -175,6 +175,27 @@ async def test_more_keys_than_are_drawn_cannot_be_needed_and_a_new_group_takes_o
         assert await refused(alice.service.create_group(wish)) == "invalid-argument"
 
 
+async def test_a_rotation_that_lost_to_another_is_told_of(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group, key = await circle(nodes, "carol")
+        alice, bob, carol = nodes.all()
+        await nodes.unplug(bob)
+        await until(lambda: not bob.links(group), within_s=REDIAL_S)
+        lost, _ = await rotate(bob, group, key)
+        done, _ = await rotate(alice, group, key)
+        assert done.cosigned
+        nodes.plug(bob)
+        await until(lambda: agreed(group, nodes.all()), within_s=3 * REDIAL_S)
+        for node in (alice, bob, carol):
+            root = await node.service.root(group)
+            assert (root.version, root.act_id) == (2, done.act_id)
+        (rival,) = (await bob.service.root(group)).rivals  # whoever has heard of it knows
+        assert rival == lost.act_id
+        (found,) = [one for one in (await bob.service.health()).findings if one.code == "root-rival"]
+        assert rival[:16] in found.detail
+        assert found.hint.startswith("peerd root show ")
+
+
 # --- passphrases --------------------------------------------------------------------------------------------
 
 
