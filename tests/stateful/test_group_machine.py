@@ -12,15 +12,21 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.authority.issuing import CredentialInfo, IssueRequest
+from protocol.authority.root import commitment_of
+from protocol.authority.root_acts import RecoverySet, RotateWish
+from protocol.authority.root_certificates import GroupFacts
+from protocol.authority.root_documents import KeyWanted, make_root_document
+from protocol.credentials.keys import PrivateKey
 from protocol.credentials.roles import ADMIN, INVITING_MEMBER, MEMBER
 from protocol.limits import HLC_AHEAD_MS_MAX
-from protocol.machines.events import Connect, Disconnect, Received
+from protocol.machines.events import Connect, Disconnect, Received, RotateRoot
 from protocol.peer_time import hlc_ms
 from protocol.sim.checks import check_always, check_quiet
 from protocol.sim.node import Node
 from protocol.sim.opening import read_element
 from protocol.sim.world import World
 from protocol.wire.messages import News
+from tests.support.keys import named
 
 NAMES = ("n0", "n1", "n2", "n3")
 SECOND = 1_000
@@ -37,12 +43,14 @@ class Groups(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world: World
+        self.recovery: dict[bytes, PrivateKey] = {}  # by what a root version commits to
 
     @initialize(seed=st.integers(0, 3))
     def gather(self, seed: int) -> None:
         self.world = World(random.Random(seed))
         self.world.admit(["n1"], ADMIN)
         self.world.admit(["n2", "n3"], MEMBER)
+        self.recovery = {commitment_of([self.world.recovery.public], 1): self.world.recovery}
 
     def node(self, name: str) -> Node | None:
         """A node that is up."""
@@ -65,6 +73,23 @@ class Groups(RuleBasedStateMachine):
         key = self.world.key(subject).public
         info = CredentialInfo(role=role)
         self.ask(issuer, IssueRequest(self.world.peer_name(subject), key, info, store=True))
+
+    @rule(name=names, number=st.integers(0, 2))
+    def rotate(self, name: str, number: int) -> None:
+        """Replace the root as this node sees it, maybe while others do."""
+        node = self.node(name)
+        root = None if node is None else node.machine.members.view.root
+        if node is None or root is None:
+            return
+        used, after = self.recovery[root.commitment], named(f"recovery {root.version}/{name}/{number}")
+        new = named(f"root {root.version}/{name}/{number}")
+        wish = RotateWish(
+            documents=(make_root_document(KeyWanted(GroupFacts.of(root)), new),),
+            revealed=RecoverySet.of([used.public]),
+            recovery=RecoverySet.of([after.public]),
+        )
+        self.recovery[wish.recovery.commitment] = after
+        node.submit(RotateRoot(wish, (used,), trust_clock=True), refused=lambda _: None)
 
     @rule(name=names, other=names)
     def connect(self, name: str, other: str) -> None:
