@@ -100,8 +100,9 @@ class RotateWish:
     """Another root. `documents` introduce the new operating keys, of which `threshold` are to sign;
     `revealed` is the recovery set that the present version committed to, `recovery` the next one.
 
-    All that the present root signed goes on counting, but for what is dated after `keep_until` (seconds UTC)
-    and for the acts `without` (ids) with all that follows them in their chains.
+    All that the present root signed goes on counting, as far as it is known here, but for what is dated after
+    `keep_until` (seconds UTC) and for the acts `without` (ids) with all that follows them in their chains. A
+    thief dates his acts as he likes: where one of his is older than that second, it is named in `without`.
     """
 
     documents: tuple[RootDocument, ...]

@@ -116,6 +116,7 @@ def _function(module: ModuleType, qualname: str) -> FunctionType:
     for name in qualname.split("."):
         found = found.__dict__[name]
     found = found.fget if isinstance(found, property) else found
+    found = found.__func__ if isinstance(found, classmethod) else found
     assert isinstance(found, FunctionType)
     return found
 
