@@ -71,7 +71,7 @@ EVIDENCE_PER_AUTHOR_MAX = 2  # of each kind; one chain of an author is proof eno
 # --- evidence and documents ---------------------------------------------------------------------------------
 BUNDLE_BYTES_MAX = 56 * 1024  # a chain of 25 with its acts; fits the frame before membership is proved
 BUNDLE_ACTS_MAX = 64  # a chain of 25, and as many rotations of the root as fit beside it
-REMOVAL_PROOF_BYTES_MAX = 60 * 1024  # as it is kept, with all acts; it travels inside NOTHING_FRAME_BYTES
+REMOVAL_PROOF_BYTES_MAX = 60 * 1024  # as it is kept: of a bundle and of what fits in NOTHING_FRAME_BYTES
 DOCUMENT_BYTES_MAX = 128 * 1024
 ROOT_FILE_BYTES_MAX = 64 * 1024  # what is carried to a root key and back: an act, and what surrounds it
 INVITATION_ADDRESSES_MAX = 16
@@ -247,4 +247,6 @@ RENEWAL_HOLD_BACK_S_MAX = 60  # an administrator waits this long for the one bef
 RENEWAL_LOOK_MS = 500  # between two looks at all members
 RENEWALS_AT_ONCE_MAX = 64
 UNSEEN_S_MAX = 30 * 86_400  # who was not seen for so long is not renewed
+WARN_SHARE = 6  # renewal comes at a third of a life; when half of that is left, it is worth a warning …
+WARN_S_MAX = 30 * 86_400  # … but not of what still holds for a month
 CLOSED_AFTER_S = 86_400
