@@ -44,8 +44,7 @@ async def test_an_administrator_replaces_a_root_whose_machine_is_lost_and_issues
         assert (done.version, done.threshold, done.members_lost) == (2, 1, [])
         assert not done.cosigned
         assert drawn.recovery_key != key
-        for node in (bob, carol):
-            await until(lambda node=node: root_version(node, group) == 2)
+        await until(lambda: [root_version(node, group) for node in (bob, carol)] == [2, 2])
         root = await bob.service.root(group)
         assert [(one.operating, one.held) for one in root.keys] == [(True, True)]
         assert [one.version for one in root.history] == [1, 2]
