@@ -248,11 +248,11 @@ class Event(Reply, frozen=True, kw_only=True):
     read the state anew and go on from here; and `bye`, the daemon stops. They alone have no time.
 
     Of authority tell `credential-added`, `credential-revoked` (a removal hits it), `credential-voided` (what
-    it rests on is gone) and `credential-restored`; of our own `credential-adopted`, `credential-expired` and
-    `credential-removed`. `facts.removals` are the acts that hit it. `member-revoked`: our own identity was
-    removed, by whom and when. `root-rotated`: the root was replaced; `root-rival`: somebody else tried to.
-    Alarms: `key-used-elsewhere` (somebody signs with this node's key), `fork-seen` (somebody signed two acts
-    in one place: its key is in two hands), `act-rate-exceeded` (somebody signs so much that the rest waits).
+    it rests on is gone) and `credential-restored`; of our own `credential-adopted`, `-expiring` (soon, and
+    nobody has renewed it), `-expired` and `-removed`. `facts.removals` are the acts that hit it.
+    `member-revoked`: our own identity was removed, by whom and when. `root-rotated`: the root was replaced;
+    `root-rival`: somebody else tried to. Alarms: `key-used-elsewhere` (somebody signs with this node's key),
+    `fork-seen` (its key is in two hands), `act-rate-exceeded` (it signs so much that the rest waits).
     """
 
     cursor: str

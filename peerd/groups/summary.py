@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from shlex import quote
@@ -19,10 +18,11 @@ from peerd.store.daemon_store import CatalogueEntry, GroupState
 from protocol.authority.act_set import ActSet
 from protocol.authority.acts import Act
 from protocol.authority.bodies import ResignBody, RevokeBody, RevokeKeyBody
+from protocol.authority.removal_proof import RemovalProof
 from protocol.machines.events import DialOutcome
 from protocol.machines.facts import own_removal as removal_of
 from protocol.machines.partners import Progress
-from protocol.machines.upkeep import life_s
+from protocol.machines.upkeep import warned_from_s
 from protocol.peer_time import Moment
 
 T = TypeVar("T")
@@ -34,9 +34,6 @@ _SAID = {  # of an address of our own nothing is said: it is forgotten when it h
     DialOutcome.INCOMPATIBLE: "whoever answers speaks another version",
     DialOutcome.REMOVED: "a member says that this identity has been removed",
 }
-
-_WARN_SHARE = 6  # renewal comes at a third of a life; half of that later it has not come: worth a warning …
-_WARN_S_MAX = 30 * 86_400  # … but none that still holds for a month
 
 
 class Summaries:
@@ -128,7 +125,7 @@ class Summaries:
 
     async def findings(self) -> list[schema.Finding]:
         """What is not as it should be, in every group, each with the command that mends it."""
-        findings = [_waiting(entry) for entry in self._registry.joining()]
+        findings = [_waiting(entry, self._registry.removal_told(entry)) for entry in self._registry.joining()]
         for found in await self._of_each(self._group_findings):
             findings += found
         return findings
@@ -158,7 +155,10 @@ def _reading(read: Callable[[OpenGroup], T], opened: OpenGroup, _: ActSet) -> T:
     return read(opened)
 
 
-def _waiting(entry: CatalogueEntry) -> schema.Finding:
+def _waiting(entry: CatalogueEntry, told: RemovalProof | None) -> schema.Finding:
+    if told is not None:
+        by = str(told.path[-1].peer_name) if told.path else ""
+        return _removed(told.removal, by, entry, entry.group_name)
     return schema.Finding(
         code="credential-awaited",
         detail=f"no credential for {entry.identity} has been found at {', '.join(entry.addresses)}",
@@ -189,8 +189,8 @@ def _credential_findings(opened: OpenGroup, now: Moment, name: str) -> list[sche
     if own is None:
         detail = "this identity holds no credential that is valid now"
         return [schema.Finding(code="credential-expired", detail=detail, hint=hint, group=name)]
-    left = math.inf if own.window.unlimited else own.window.end - now.utc_s
-    if left > min(_WARN_S_MAX, life_s(own) / _WARN_SHARE):
+    from_s = warned_from_s(own)
+    if from_s is None or now.utc_s < from_s:
         return []
     detail = f"the credential ends at {schema.time_at(own.window.end):%Y-%m-%dT%H:%M:%SZ}"
     return [schema.Finding(code="credential-expiring", detail=detail, hint=hint, group=name)]

@@ -50,7 +50,7 @@ from protocol.machines.members import Intake
 from protocol.machines.sets import Sets
 from protocol.machines.synchronize import Synchronize
 from protocol.machines.telling import note
-from protocol.machines.upkeep import Upkeep
+from protocol.machines.upkeep import Upkeep, warned_from_s
 from protocol.peer_time import Moment
 from protocol.records.record import Header
 from protocol.records.record_set import GroupSet
@@ -71,6 +71,8 @@ from protocol.wire.messages import (
     Want,
     WantBody,
 )
+
+_WARNED = "end_told"
 
 
 class GroupMachine:
@@ -100,6 +102,7 @@ class GroupMachine:
         self._rng = rng
         self.synchronize = Synchronize(self.members.ids, self.data.ids, rng)
         self._own_grant: Grant | None = None
+        self._warned_of: bytes | None = None  # the credential of whose end was told
         self._own_removal: bytes | None = None
         self._links_made = 0
 
@@ -109,6 +112,7 @@ class GroupMachine:
         self.synchronize = Synchronize(self.members.ids, self.data.ids, self._rng)
         self._let_time_go_on(now)
         self._own_grant = self.members.own_grant(now.utc_s)
+        self._warned_of = store.setting(_WARNED)
         self._own_removal = self.members.own_removal(now.utc_s)
 
     def handle(self, event: Input, now: Moment, store: GroupSet) -> list[Output]:
@@ -359,9 +363,22 @@ class GroupMachine:
         return min((due for due in dues if due is not None), default=None)
 
     def _own_change(self, now: Moment) -> int | None:
-        """When another credential of our own may become the best there is."""
+        """When another credential of our own may become the best there is, or the end of it is near."""
         second = self.members.own_change(now.utc_s)
+        warned_s = None if self._own_grant is None else warned_from_s(self._own_grant)
+        if warned_s is not None and warned_s > now.utc_s:
+            second = warned_s if second is None else min(second, warned_s)
         return None if second is None else now.mono_ms + second * 1000 - now.utc_ms
+
+    def _warn(self, now: Moment, store: GroupSet, outputs: list[Output]) -> None:
+        """Tell once that our credential will end, while there is time to renew it."""
+        grant = self._own_grant
+        from_s = None if grant is None else warned_from_s(grant)
+        if grant is None or from_s is None or now.utc_s < from_s or grant.act_id == self._warned_of:
+            return
+        self._warned_of = grant.act_id
+        store.set_setting(_WARNED, grant.act_id)
+        outputs.append(note("credential-expiring", grant_facts(grant), now, store))
 
     def _next_mark(self, now: Moment) -> int | None:
         """When more records settle, so that neighbors are to be told of them."""
@@ -384,6 +401,7 @@ class GroupMachine:
             kind = "credential-adopted" if grant is not None else self._end_of(told, now)
             outputs.append(note(kind, grant_facts(told), now, store))
         self._own_grant = grant
+        self._warn(now, store, outputs)
         self._settle_removal(now, store, outputs)
         if self.links.recheck_due(now):
             for link in self.links:

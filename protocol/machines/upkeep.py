@@ -33,6 +33,8 @@ from protocol.limits import (
     RENEWAL_LOOK_MS,
     RENEWALS_AT_ONCE_MAX,
     UNSEEN_S_MAX,
+    WARN_S_MAX,
+    WARN_SHARE,
 )
 from protocol.peer_time import Moment, hlc_s
 
@@ -205,6 +207,13 @@ def life_s(grant: Grant) -> int:
     clocks that lag.
     """
     return grant.window.end - max(grant.window.start, hlc_s(grant.hlc))
+
+
+def warned_from_s(grant: Grant) -> int | None:
+    """The second from which on the end of a credential is worth a warning; None when it has no end."""
+    if grant.window.unlimited:
+        return None
+    return grant.window.end - min(WARN_S_MAX, life_s(grant) // WARN_SHARE)
 
 
 def _step_s(current: Grant) -> int:

@@ -144,9 +144,14 @@ async def test_a_credential_is_told_of_in_its_last_sixth_or_month(tmp_path, auto
         await trio.sleep(told_s - 60 - bob.clock.moment().utc_s)
         await nodes.start("bob")
         assert await findings(bob) == {}
+        assert "credential-expiring" not in bob.kinds()
         await trio.sleep(61)
         found = await findings(bob)
         assert list(found) == ["credential-expiring"]
+        await bob.stop()
+        await nodes.start("bob")
+        await trio.sleep(60)
+        assert bob.kinds().count("credential-expiring") == 1
         end = schema.time_at(grant.window.end)
         assert end.isoformat().replace("+00:00", "Z") in found["credential-expiring"].detail
         assert f"peerd credential issue {name} {bob.peer_name} --store" in found["credential-expiring"].hint

@@ -299,7 +299,9 @@ def test_end_of_our_credential_is_told_once_when_it_comes():
     group = Group()
     group.grant("alice -> bob:member", window=Window(NOW.utc_s - 300, NOW.utc_s + 9))
     player = Player.of(group, "bob")
-    player.at(5)
+    assert told(player.at(5)) == []
+    assert player.deadline() is not None
+    assert told(player.at(9)) == ["credential-expiring"]
     assert told(player.at(9.999)) == []
     assert told(player.at(10)) == ["credential-expired"]
     assert told(player.at(11) + player.at(100)) == []

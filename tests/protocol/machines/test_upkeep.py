@@ -14,7 +14,8 @@ from protocol.credentials.names import name_of_key
 from protocol.credentials.roles import ADMIN, MEMBER
 from protocol.limits import CLOSED_AFTER_S
 from protocol.machines.events import Issue, Send, SetProperties, Tick
-from protocol.machines.upkeep import RenewalPolicy, policy_in
+from protocol.machines.upkeep import RenewalPolicy, policy_in, warned_from_s
+from protocol.peer_time import Window
 from protocol.wire.messages import News
 from tests.protocol.machines.playing import Player, only
 from tests.support.builders import GRC, NOW, Group, after
@@ -181,3 +182,19 @@ def test_policy_that_says_nonsense_is_the_default_there(renewal):
     assert 2 <= policy.left <= 100
     assert policy.valid_s >= 0 < policy.unseen_s
     assert policy_in({}) == default
+
+
+def test_end_is_worth_a_warning_in_the_last_sixth_or_month_of_a_life():
+    group = Group()
+
+    def warned(life_s: int) -> int | None:
+        start = NOW.utc_s + 600
+        window = Window(start, start + life_s)
+        grant = group.grant("alice -> bob:member", window=window).grant
+        from_s = warned_from_s(grant)
+        return None if from_s is None else grant.window.end - from_s
+
+    assert warned(600) == 100
+    assert warned(180 * 86_400) == 30 * 86_400
+    assert warned(400 * 86_400) == 30 * 86_400
+    assert warned_from_s(group.creator.grant) is None
