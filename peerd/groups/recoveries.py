@@ -78,7 +78,7 @@ class Recoveries:
 
     def used(self, token: str) -> None:
         """A token is good for one use."""
-        del self._drawn[token]
+        self._drawn.pop(token, None)
 
 
 def set_text(keys: RecoverySet) -> str:

@@ -451,6 +451,22 @@ def test_whatever_the_root_key_signs_takes_a_passphrase(peerd, daemon, words, pa
     assert "passphrase" not in daemon.last.body
 
 
+def test_properties_and_removals_by_the_root_take_a_passphrase(peerd, daemon) -> None:
+    from tests.peerd.cli.test_group import properties
+    from tests.peerd.cli.test_removal import REVOKE, removed
+
+    daemon.will_answer("PATCH", "groups/pizza/properties", properties())
+    daemon.will_answer("POST", REVOKE, removed())
+    daemon.will_answer("POST", "groups/pizza/acts/7c/annul", removed(kind="annul"))
+    for words in (
+        ("group", "set", "pizza", "--comment", "x"),
+        ("member", "revoke", "pizza", "bob", "--as-root"),
+        ("credential", "annul", "pizza", "7c", "--as-root"),
+    ):
+        assert peerd(*words, "--passphrase-stdin", stdin=f"{SECRET}\n").exit_code == 0
+        assert daemon.last.body["passphrase"] == SECRET
+
+
 @pytest.mark.usefixtures("on_terminal")
 def test_a_removal_asks_for_the_passphrase_once(peerd, daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.peerd.cli.test_removal import REVOKE, TRIED, removed

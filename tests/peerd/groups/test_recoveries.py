@@ -48,6 +48,7 @@ def test_a_token_stands_for_its_keys_for_ten_minutes_and_for_one_use(recoveries:
     with pytest.raises(RuleError):
         recoveries.find(drawn.recovery_token, later(601))
     recoveries.used(drawn.recovery_token)
+    recoveries.used(drawn.recovery_token)  # by two calls at once, of which one was refused
     with pytest.raises(RuleError):
         recoveries.find(drawn.recovery_token, NOW)
 
