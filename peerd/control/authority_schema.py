@@ -75,8 +75,8 @@ class AuditedAct(Act, frozen=True, kw_only=True):
     `outside-the-cut`, `root-replaced`, `rotation-outdone`, `version-void`) and `because` the acts that did.
     `hit_by` are the removals that hit a grant. `findings`: `forked` (another act stands in its place: the key
     is used elsewhere, or a store was rolled back), `back-dated` (only a hint), `fallen` (a revocation without
-    effect, to be signed anew by who still wants it), `used-elsewhere` (signed with this node's key, and not by
-    this node).
+    effect, to be signed anew by who still wants it), `used-elsewhere` (signed with this node's key, but not
+    by this node).
     """
 
     effective: bool

@@ -171,7 +171,9 @@ def test_flood_by_the_thief_of_a_root_that_was_replaced_is_bounded_too(group, mo
     monkeypatch.setattr(void_acts, "VOID_ACTS_MAX", 3)
     rotation = rotated(group)
     node = fed(group, "dave", [group.elements])
-    assert node.members.view.root.version == 2
+    root = node.members.view.root
+    assert root is not None
+    assert root.version == 2
     for number in range(6):
         act = group.act(
             GRC, Kind.PROPERTIES, PropertiesBody(friendly=f"p{number}"), chain=number + 1, keep=False
