@@ -34,6 +34,7 @@ from peerd.root_keys import RootKeys, no_root_key
 from peerd.store.daemon_store import CatalogueEntry, DaemonStore, GroupState
 from protocol.authority.bundle import Bundle
 from protocol.authority.founding import Founding
+from protocol.authority.removal_proof import RemovalProof
 from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
 from protocol.limits import KNOWN_ADDRESSES_MAX
@@ -51,6 +52,11 @@ class Joining:
     entry: CatalogueEntry
     own: PrivateKey
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    removal: RemovalProof | None = None  # what we were told instead of getting a credential
+
+    def note_removal(self, removal: RemovalProof) -> None:
+        """Our key has been removed from the group."""
+        self.removal = removal
 
 
 class Registry:
@@ -169,6 +175,11 @@ class Registry:
     def joining(self) -> list[CatalogueEntry]:
         """The groups that wait for their genesis, by name."""
         return sorted((one.entry for one in self._joining.values()), key=lambda entry: entry.group_name)
+
+    def removal_told(self, entry: CatalogueEntry) -> RemovalProof | None:
+        """What somebody whom we asked for a credential said instead: that our key has been removed."""
+        joining = self._joining.get(entry.authority)
+        return None if joining is None else joining.removal
 
     def entries(self) -> list[CatalogueEntry]:
         """All groups, by name."""
@@ -338,7 +349,11 @@ class Registry:
         with joining.scope:
             while True:
                 bundle = await fetch_credential(
-                    entry.authority, joining.own, entry.addresses, self.environment
+                    entry.authority,
+                    joining.own,
+                    entry.addresses,
+                    self.environment,
+                    joining.note_removal,
                 )
                 opened = replace(
                     entry,

@@ -14,6 +14,7 @@ from peerd.groups.environment import Environment
 from peerd.groups.joining import fetch_credential
 from peerd.transport.frames import FrameChannel
 from protocol.authority.bundle import Bundle
+from protocol.authority.removal_proof import RemovalProof
 from protocol.limits import PICKUP_POLL_MS_MAX, PICKUP_POLL_MS_MIN
 from tests.peerd.gossip.players import Player, family, moment
 from tests.peerd.transport.memory_network import MemoryNetwork
@@ -42,7 +43,12 @@ def network():
 
 
 async def fetch(calls: Calls, *addresses: str) -> Bundle:
-    return await fetch_credential(family().authority, named("bob"), addresses, calls.environment)
+    told: list[RemovalProof] = []
+    bundle = await fetch_credential(
+        family().authority, named("bob"), addresses, calls.environment, told.append
+    )
+    assert told == []
+    return bundle
 
 
 async def test_the_first_who_has_our_credential_is_enough(autojump_clock, nursery, network):
@@ -74,9 +80,12 @@ async def test_a_credential_that_is_issued_later_is_found_by_asking_again(autoju
     alice, calls = Player(group, "alice", network), Calls(network)
     await nursery.start(alice.serve)
     found: list[Bundle] = []
+    told: list[RemovalProof] = []
 
     async def join() -> None:
-        bundle = await fetch_credential(group.authority, named("bob"), (alice.address,), calls.environment)
+        bundle = await fetch_credential(
+            group.authority, named("bob"), (alice.address,), calls.environment, told.append
+        )
         found.append(bundle)
 
     nursery.start_soon(join)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from peerd.control import authority_schema, schema
 from tests.support.cluster import Cluster, Node, cluster, grow, until
 
@@ -75,3 +77,17 @@ async def test_who_is_admitted_anew_is_back_by_itself(tmp_path, autojump_clock):
         assert (shown.state, shown.removal) == ("open", None)
         assert await findings(bob) == {}
         assert (await bob.service.why_member(group, "bob")).member
+
+
+async def test_who_has_forgotten_the_group_and_joins_again_is_told_the_same(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        bob, group = await removed_while_away(nodes)
+        await bob.service.delete_group(group)
+        await bob.join(group, nodes["alice"])
+        await trio.sleep(60)
+        assert (await bob.service.group(group)).state == "joining"
+        detail = (await findings(bob))["credential-removed"].detail
+        assert detail.endswith(f"by {nodes['alice'].peer_name}: left the circle")
+        await nodes["alice"].issue(group, bob)
+        await until(lambda: bob.links(group), within_s=ASKED_AGAIN_S)
+        assert await findings(bob) == {}
