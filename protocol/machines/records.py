@@ -108,6 +108,7 @@ class Records:
         self._quota_ids = self._saved_quota_ids = QUOTA_IDS  # that is being applied to all that is kept
         self._trim_ms = 0
         self._collect_ms = 0
+        self._collected_s = 0  # the time floor by which headers were collected last
         self._offset_ms: int | None = None  # clock less run time, when `misdated` last looked
         self._misdated_ms: int | None = None  # when it looks again, because something was left
 
@@ -351,6 +352,7 @@ class Records:
         if self._may_collect(now):
             more = self._keeping.collect(self._time.floor_s, store) == RECORDS_EXPIRED_MAX
             self._collect_ms = now.mono_ms + (0 if more else RECORDS_COLLECT_MS)
+            self._collected_s = self._time.floor_s
         if now.mono_ms >= self._trim_ms:
             more = self._keeping.trim_aside(terms.at_ms, store)
             self._trim_ms = now.mono_ms + (0 if more else ASIDE_TRIM_MS)
@@ -366,7 +368,14 @@ class Records:
     def _may_collect(self, now: Moment) -> bool:
         """What has ended is taken from view before it is collected."""
         ended = self._keeping.next_end_s is not None and self._keeping.next_end_s <= self._time.now_s(now)
-        return self._time.synced and not ended and now.mono_ms >= self._collect_ms
+        return self._time.synced and not ended and now.mono_ms >= self._collects_ms(now)
+
+    def _collects_ms(self, now: Moment) -> int:
+        """When headers are collected next, on the monotonic clock: at once when group time has gone further
+        than run time has, as it does when a clock is confirmed after a while.
+        """
+        leapt = self._time.floor_s - self._collected_s >= RECORDS_COLLECT_MS // 1000
+        return now.mono_ms if leapt else max(now.mono_ms, self._collect_ms)
 
     # --- wrong clocks --------------------------------------------------------------------------------------
 
@@ -433,7 +442,7 @@ class Records:
         dues = (
             self._waiting.next_deadline(now, self._latest_ms(now)),
             None if end_s is None else max(now.mono_ms, self._time.mono_at(end_s * 1000, now)),
-            max(now.mono_ms, self._collect_ms) if self._time.synced and self.ids.expiring else None,
+            self._collects_ms(now) if self._time.synced and self.ids.expiring else None,
         )
         return min((due for due in dues if due is not None), default=None)
 

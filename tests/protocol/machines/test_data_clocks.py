@@ -134,6 +134,15 @@ def test_nothing_is_collected_before_the_first_sync_of_a_run():
     assert dave.rest().kept() == []
 
 
+def test_what_group_time_has_leapt_over_is_collected_with_the_leap():
+    dave = Holder.of(lasting(), "dave")
+    note = Writer.of(lasting(), "dave").add(life_s=DAY)
+    dave.take([note])
+    assert dave.rest().kept() == [note.header.id]
+    dave.skew_ms = 100 * DAY * 1000
+    assert dave.wait(60).rest().kept() == []
+
+
 def test_writing_by_a_clock_that_neighbors_contradict_is_refused():
     for skew_ms in (-DAY * 1000, DAY * 1000):
         dave = Holder.of(lasting(), "dave", skew_ms=skew_ms, agrees=False).wait(2 * DAY)

@@ -429,7 +429,8 @@ def test_collection_follows_expiry_even_when_both_are_long_overdue(dave):
 def work_of(holder: Holder) -> tuple:
     """What a Tick may change."""
     own = holder.data.records
-    return state(holder), list(own._tasks), own.held, own.quarantined, holder.store.aside_count()
+    waiting = own.held, own.quarantined, holder.store.aside_count()
+    return state(holder), list(own._tasks), waiting, holder.data.time.floor_s
 
 
 @given(histories(10), st.lists(st.integers(0, 40 * DAY), max_size=6), st.booleans())
