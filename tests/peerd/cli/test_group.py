@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -207,6 +208,34 @@ def test_show_of_a_group_that_is_awaited_says_so(peerd, daemon) -> None:
     shown = peerd("group", "show", "pizza").stdout
     assert "waiting for a credential" in shown
     assert "valid until" not in shown
+
+
+@pytest.mark.parametrize(
+    "kind, by, said",
+    [
+        ("revoke_credential", BOB, f"2026-05-01T12:00:00Z by {BOB}"),
+        ("revoke_key", None, "2026-05-01T12:00:00Z by the root, for ever"),
+    ],
+)
+def test_show_of_a_group_that_this_identity_was_removed_from_says_by_whom(
+    peerd, daemon, kind, by, said
+) -> None:
+    removal = schema.Act(
+        act_id="ab" * 32,
+        kind=kind,
+        author="cd" * 32,
+        peer_name=by,
+        subject=None,
+        chain="ef" * 16,
+        seq=1,
+        level=1,
+        time=datetime(2026, 5, 1, 12, tzinfo=UTC),
+    )
+    removed = group(state="removed", credential=None, neighbors=[], removal=removal)
+    daemon.will_answer("GET", "groups/pizza", removed)
+    shown = peerd("group", "show", "pizza").stdout
+    assert said in shown
+    assert "waiting" not in shown
 
 
 # --- set, connect, disconnect, delete -----------------------------------------------------------------------

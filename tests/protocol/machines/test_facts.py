@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from protocol.authority.bodies import Kind
+import pytest
+
+from protocol.authority.bodies import Kind, RevokeCredentialBody
+from protocol.authority.removal_proof import decode_untrusted_removal_proof
 from protocol.codec import encode
 from protocol.ids import authority_of
-from protocol.machines.facts import Names, grant_facts, name_or_authority, neighbor_facts, record_facts
+from protocol.machines.facts import (
+    Names,
+    grant_facts,
+    name_or_authority,
+    neighbor_facts,
+    own_removal_facts,
+    record_facts,
+)
 from protocol.machines.link import Link
-from tests.support.builders import Group
+from tests.support.builders import NOW, Group, fed
 from tests.support.keys import named, peer_name
 from tests.support.records import Writer, circle, new_circle
 
@@ -25,6 +35,27 @@ def test_grant_is_told_with_names_and_seconds():
         "not_after": grant.window.end,
         "stored": True,
     }
+
+
+@pytest.mark.parametrize("by, level", [("alice", 1), ("grc", 0)])
+def test_removal_of_our_own_is_told_by_its_author_whether_it_is_here_or_not(by, level):
+    group = Group()
+    group.grant("alice -> bob:member")
+    before = fed(group, "bob", [group.elements])
+    body = RevokeCredentialBody(key=named("bob").public.raw, reason="lost")
+    act = group.act(by, Kind.REVOKE_CREDENTIAL, body)
+    here, alice = fed(group, "bob", [group.elements]), fed(group, "alice", [group.elements])
+    raw = alice.members.removal_proof(named("bob").public.pid, None, alice.store)
+    proof = decode_untrusted_removal_proof(raw, authority=group.gid, key=named("bob").public)
+    before.write(lambda store: before.members.learn_removal(proof, NOW, store))
+    for node in (here, before):
+        assert own_removal_facts(node.members, act.id, node.store) == {
+            "removal": act.id.hex(),
+            "kind": "revoke_credential",
+            "removed_by": "" if level == 0 else str(peer_name(by)),
+            "removed": act.hlc_ms,
+            "reason": "lost",
+        }
 
 
 def test_neighbor_is_told_by_its_authority():
