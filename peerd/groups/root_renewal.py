@@ -47,6 +47,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class DueByRoot:
+    """Whom the root is to renew: those whose time has come, and those `anew` whom a former root admitted;
+    and the second at which somebody is next due, if anybody ever is.
+    """
+
+    renewals: tuple[IssueRequest, ...] = ()
+    anew: tuple[IssueRequest, ...] = ()
+    next_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Who (peer names) waits for the root, and why it does not renew them."""
 
@@ -103,21 +114,21 @@ class RootRenewal:
             self._waiting.pop(gid, None)
             return LOOK_S_MAX
 
-        def look(now_s: int, _: ActSet) -> tuple[list[IssueRequest], int | None]:
+        def look(now_s: int, _: ActSet) -> DueByRoot:
             return due_by_root(group.machine, now_s)
 
         now_s = self._clock.moment().utc_s
-        requests, next_s = await group.node.runner.ask(partial(look, now_s))
-        if not requests:
-            self._waiting.pop(gid, None)
-            return LOOK_S_MAX if next_s is None else float(next_s - now_s)
+        due = await group.node.runner.ask(partial(look, now_s))
+        self._waiting.pop(gid, None)
+        if not due.renewals and not due.anew:
+            return LOOK_S_MAX if due.next_s is None else float(due.next_s - now_s)
         try:
             key = await self._root_key(group)
         except RuleError as error:
-            self._waiting[gid] = Waiting(tuple(str(request.subject) for request in requests), error)
-            return LOOK_S_MAX
-        self._waiting.pop(gid, None)
-        renewed = [await self._renew(group, request, key) for request in requests]
+            if due.renewals:
+                self._waiting[gid] = Waiting(tuple(str(one.subject) for one in due.renewals), error)
+            return LOOK_S_MAX if due.next_s is None else float(due.next_s - now_s)
+        renewed = [await self._renew(group, request, key) for request in (*due.renewals, *due.anew)]
         return LOOK_S_MIN if any(renewed) else LOOK_S_MAX
 
     async def _renew(self, group: OpenGroup, request: IssueRequest, key: PrivateKey) -> bool:
@@ -137,27 +148,29 @@ class RootRenewal:
         return True
 
 
-def due_by_root(machine: GroupMachine, now_s: int) -> tuple[list[IssueRequest], int | None]:
-    """Whom the root is to renew at a second UTC, and when somebody is next due, if anybody ever is."""
+def due_by_root(machine: GroupMachine, now_s: int) -> DueByRoot:
+    """Whom the root is to renew at a second UTC, at most RENEWALS_AT_ONCE_MAX of each kind."""
     view = machine.members.view
     policy = policy_in(view.properties.renewal)
     if view.root is None or not policy.auto:
-        return [], None
+        return DueByRoot()
     currents = {pid: view.current(pid, now_s) for pid in view.subjects()}
     admins = administrators(currents.values())
-    requests: list[IssueRequest] = []
+    renewals: list[IssueRequest] = []
+    anew: list[IssueRequest] = []
     next_s: int | None = None
     for current in currents.values():
         if current is None or not current.stored:
             continue
         due_s = renewal_due(current, policy, 0) if _is_left_to_root(current, admins) else END_OF_TIME_S
-        anew = is_by_former_root(view, current)
-        if due_s > now_s and not anew:
+        if due_s > now_s:
             next_s = due_s if next_s is None else min(next_s, due_s)
-        elif len(requests) < RENEWALS_AT_ONCE_MAX and _is_about(machine, current, now_s):
-            # Nothing is to end sooner than before, whatever the policy says of renewals that are due.
-            requests.append(renewal_of(current, RenewalPolicy() if due_s > now_s else policy, as_root=True))
-    return requests, next_s
+            if is_by_former_root(view, current) and _is_about(machine, current, now_s):
+                # Nothing is to end sooner than before, whatever the policy says of renewals that are due.
+                anew.append(renewal_of(current, RenewalPolicy(), as_root=True))
+        elif _is_about(machine, current, now_s):
+            renewals.append(renewal_of(current, policy, as_root=True))
+    return DueByRoot(tuple(renewals[:RENEWALS_AT_ONCE_MAX]), tuple(anew[:RENEWALS_AT_ONCE_MAX]), next_s)
 
 
 def is_by_former_root(view: View, current: Grant) -> bool:

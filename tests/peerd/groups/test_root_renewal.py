@@ -7,11 +7,11 @@ from typing import Any
 import trio
 
 from peerd.control import root_schema, schema
-from peerd.groups.root_renewal import due_by_root
+from peerd.groups.root_renewal import DueByRoot, due_by_root
 from peerd.sealed_keys import Cost
 from protocol.errors import RuleError
 from protocol.machines.events import Issue
-from tests.peerd.groups.root_people import circle, rotate
+from tests.peerd.groups.root_people import circle, found_with_key, rotate
 from tests.support.cluster import Cluster, Node, agreed, calm, cluster, grow, until
 
 LIFE_S = 600
@@ -133,19 +133,26 @@ async def test_a_locked_root_key_renews_nothing_and_says_so_long_before_anything
         assert bob.grant_id(group) == second
 
 
-async def test_a_root_of_several_keys_says_who_waits_for_it(tmp_path, autojump_clock):
+async def test_a_root_of_several_keys_says_who_waits_for_it_when_the_time_has_come(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
-        group, key = await circle(nodes)
-        alice, bob = nodes.all()
+        (alice, bob) = await nodes.start("alice", "bob")
+        group, key = await found_with_key(alice)
+        await alice.issue(group, bob, role="admin", as_root=True, valid_s=LIFE_S)
+        await bob.join(group, alice)
+        await until(lambda: bob.links(group) and agreed(group, [alice, bob]))
         wanted = await bob.service.prepare_root_act(group, root_schema.RootPreparation(key=True))
         signing = root_schema.RootSigning(file=wanted.file)
         made = [(await node.service.sign_root_file(signing)).file for node in (alice, bob)]
         await rotate(bob, group, key, keys=made, threshold=2)
-        await trio.sleep(70)
-        found = (await findings(bob))["root-key-unusable"]
-        assert alice.peer_name in found.detail
-        assert "2 signatures" in found.detail
-        assert found.hint.endswith("peerd root prepare --help")
+        await trio.sleep(LIFE_S / 2)
+        assert "root-key-unusable" not in await findings(bob)
+        await trio.sleep(LIFE_S / 4)
+        for node in (alice, bob):
+            found = (await findings(node))["root-key-unusable"]
+            assert bob.peer_name in found.detail
+            assert alice.peer_name not in found.detail
+            assert "2 signatures" in found.detail
+            assert found.hint.endswith("peerd root prepare --help")
 
 
 async def test_one_refusal_holds_up_nobody_else(tmp_path, autojump_clock, monkeypatch, caplog):
@@ -177,7 +184,7 @@ async def test_nobody_is_looked_for_where_no_root_key_is(tmp_path, autojump_cloc
     async with cluster(tmp_path, tls=False) as nodes:
         looked: list[str] = []
 
-        def noted(machine: Any, now_s: int) -> tuple[list[Any], int | None]:
+        def noted(machine: Any, now_s: int) -> DueByRoot:
             looked.append(str(machine.own.public.authority))
             return due_by_root(machine, now_s)
 
