@@ -30,6 +30,10 @@ Adopting = Callable[[str], object]
 
 Wish = TypeVar("Wish", authority_schema.Revocation, authority_schema.Annulment)
 
+_NOBODY_LEFT = (
+    "No other member is an administrator: nobody will renew the others' credentials, or admit anybody, but"
+    " whoever holds the group's root key. To make somebody one: peerd credential issue --role admin --store"
+)
 _SAID = {
     "revoke_credential": "revoked",
     "revoke_key": "banned for ever",
@@ -280,13 +284,23 @@ def leave(session: Session, name: str, reason: str, yes: bool, as_json: bool) ->
 
     What was signed and written until now stays. The group's data stay here too, until: peerd group delete.
     """
-    if _asks(yes, as_json) and not click.confirm(f"Leave {printable(name)}?", err=True):
-        say("Nothing was signed.")
-        return EXIT_REFUSED
     with session.client() as client:
+        if _asks(yes, as_json):
+            if _is_only_administrator(client, name):
+                say(_NOBODY_LEFT)
+            if not click.confirm(f"Leave {printable(name)}?", err=True):
+                say("Nothing was signed.")
+                return EXIT_REFUSED
         left = client.leave_group(name, authority_schema.GroupLeave(reason=reason))
     answer(left, lambda: removal_text(left), as_json=as_json)
     return 0
+
+
+def _is_only_administrator(client: Client, group: str) -> bool:
+    """Whether others stay behind, and none of them admits or renews anybody."""
+    own = client.group(group).peer_name
+    others = [one for one in client.all_members(group) if one.peer_name != own and one.state == "member"]
+    return bool(others) and not any("admin" in one.roles for one in others)
 
 
 def _asks(yes: bool, as_json: bool) -> bool:

@@ -143,7 +143,7 @@ class GroupCases:
     async def _join_by_name(
         self, wish: schema.GroupJoin, name: str, addresses: tuple[str, ...]
     ) -> schema.Group:
-        authority = bytes.fromhex(parse_peer_name(name).authority)
+        authority = _authority_sought(name)
         self._registry.check_sought(authority, addresses)
         identity = self._identity(wish.identity, self._now())  # last, because it may make one
         entry = CatalogueEntry(
@@ -262,3 +262,15 @@ def _properties(opened: OpenGroup) -> schema.Properties:
         renew_unseen_s=policy.unseen_s,
         modified=time_at_ms(hlc_ms(view.properties_hlc)),
     )
+
+
+def _authority_sought(name: str) -> bytes:
+    """The authority in the full name of a group that is not known here yet. Raises: RuleError."""
+    try:
+        return bytes.fromhex(parse_peer_name(name).authority)
+    except RuleError as error:
+        raise RuleError(
+            error.code,
+            f"“{name}” is no full name of a group: 40 of the characters 0-9 a-f, a dot, and its classifier",
+            hint="a member tells it: peerd group list",
+        ) from None

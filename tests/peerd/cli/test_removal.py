@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from peerd.cli import removal
 from peerd.control import authority_schema, schema
-from tests.peerd.cli.fake_daemon import ALICE, BOB, GRANT, PIZZA, credential
+from tests.peerd.cli.fake_daemon import ALICE, BOB, GRANT, PIZZA, credential, group, member
 
 ACT = "ab" * 32
 CAROL = "99" * 20 + ".carol"
@@ -119,10 +119,33 @@ def test_annulling_and_leaving_ask_too(peerd, daemon) -> None:
     assert peerd("credential", "annul", "pizza", "ab", stdin="n\n").exit_code == 1
     assert "annulled" in peerd("credential", "annul", "pizza", "ab", "--as-root", "--yes").stdout
     assert daemon.last.body == {"as_root": True}
+    daemon.will_answer("GET", "groups/pizza", group())
+    daemon.will_answer("GET", "groups/pizza/members", schema.Members(members=[]))
     assert peerd("group", "leave", "pizza", stdin="n\n").exit_code == 1
-    assert len(daemon.asked) == 2
+    assert [asked.method for asked in daemon.asked] == ["POST", "POST", "GET", "GET"]
+    daemon.will_answer("GET", "groups/pizza", group())
+    daemon.will_answer("GET", "groups/pizza/members", schema.Members(members=[]))
     assert "resigned" in peerd("group", "leave", "pizza", "--reason", "moved", stdin="y\n").stdout
     assert daemon.last.body == {"reason": "moved"}
+
+
+@pytest.mark.usefixtures("on_terminal")
+@pytest.mark.parametrize(
+    ("others", "warned"),
+    [
+        ([], False),
+        ([member(peer_name=BOB)], True),
+        ([member(peer_name=BOB), member(peer_name=CAROL, roles=["admin"])], False),
+        ([member(peer_name=BOB), member(peer_name=CAROL, roles=["admin"], state="expired")], True),
+    ],
+)
+def test_the_only_administrator_is_told_what_leaving_means(peerd, daemon, others, warned: bool) -> None:
+    own = member(peer_name=ALICE, own=True, roles=["admin"])
+    daemon.will_answer("GET", "groups/pizza", group(peer_name=ALICE))
+    daemon.will_answer("GET", "groups/pizza/members", schema.Members(members=[own, *others]))
+    outcome = peerd("group", "leave", "pizza", stdin="n\n")
+    assert outcome.exit_code == 1
+    assert ("No other member is an administrator" in outcome.stderr) == warned
 
 
 def test_a_demotion_says_so(peerd, daemon) -> None:

@@ -233,6 +233,15 @@ async def invited(nodes: Cluster, group: str, subject: Node, **wish: object) -> 
     return issued.invitation
 
 
+async def test_who_joins_by_half_a_name_is_told_where_the_whole_one_is_to_be_had(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        (alice,) = await nodes.start("alice")
+        wish = schema.GroupJoin(group="pizza", addresses=[NOWHERE])
+        with pytest.raises(RuleError, match="“pizza” is no full name of a group") as refused:
+            await alice.service.join_group(wish)
+        assert refused.value.hint == "a member tells it: peerd group list"
+
+
 async def test_an_invitation_for_somebody_else_is_refused(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
         group = await grow(nodes, "alice")
