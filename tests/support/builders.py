@@ -117,7 +117,8 @@ class Group:
         self.elements: list[Element] = []
         self.granted: dict[bytes, Granted] = {}
         self._hlc = hlc_at(now.utc_ms) + 2
-        self._root, self._root_signers = self.genesis.id, (GRC,)
+        self._root = self.genesis.id
+        self._root_signers: tuple[str, ...] = (GRC,)
         self._recovery = {self.genesis.id: RecoveryNames((f"recovery/{classifier}",))}
         for element in self.founding.elements:
             self._keep(element)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -80,7 +79,7 @@ def test_nothing_is_prepared_before_the_group_has_arrived_or_by_a_clock_that_lag
     assert caught.value.code == "group-not-ready"
     behind = after(-HLC_AHEAD_MS_MAX / 1000 - 10, NOW)
     assert refusal(group, PropertiesWish({}), now=behind) == "clock-not-trusted"
-    assert drafted(group, PropertiesWish({}), now=behind, trust_clock=True)
+    assert drafted(group, PropertiesWish({}), now=behind, trust_clock=True).signers
 
 
 def drafted_in(view: View, group: Group):
@@ -266,7 +265,7 @@ class History:
         self.group = Group()
         self.operating: tuple[str, ...] = (GRC,)
         self.threshold = 1
-        self.recovery = (("recovery/family",), 1)
+        self.recovery: tuple[tuple[str, ...], int] = (("recovery/family",), 1)
         self.count = 0
         self.now = LATER
 
@@ -350,4 +349,3 @@ def test_draft_that_is_thrown_away_harms_nothing(group):
     rotation = take_in(group, rotate_wish(group, "ruth"))
     assert group.view.rotations[-1] == rotation.id
     assert all(group.view.live_grants(named(name).public.pid) for name in ("zoe", "yves", "alice"))
-    assert replace(rotate_wish(group, "ruth"), threshold=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from protocol.authority import rotation as rotation_module
+import pytest
+
 from protocol.authority.acts import Act
 from protocol.authority.rotation import cut_of, is_cosigned, kept_by
 from tests.support.act_sets import genesis, root_keys, shuffled, view_of_pairs
@@ -190,16 +191,13 @@ def test_cut_is_of_what_its_version_signed():
 def test_cut_names_no_more_heads_than_a_bundle_bears_those_that_matter_first():
     story, one, other = chains()
     more = [story.grant("root", "gus", 1, chain=chain) for chain in (7, 8, 9)]
-    before = rotation_module.ROTATION_HEADS_MAX
-    rotation_module.ROTATION_HEADS_MAX = 2
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("protocol.authority.rotation.ROTATION_HEADS_MAX", 2)
         assert cut(story, matter=(one[0],)) == (ids(one[-1], more[-1]), ids(*one, more[-1]))
         assert cut(story, matter=(one[0], other[2])) == (ids(one[-1], other[-1]), ids(*one, *other))
         assert cut(story) == (ids(*more[1:]), ids(*more[1:]))
-        rotation_module.ROTATION_HEADS_MAX = 5
+        patch.setattr("protocol.authority.rotation.ROTATION_HEADS_MAX", 5)
         assert cut(story, matter=(one[0],))[1] == ids(*one, *other, *more)
-    finally:
-        rotation_module.ROTATION_HEADS_MAX = before
 
 
 def test_what_a_rotation_keeps_is_told_by_what_it_names():

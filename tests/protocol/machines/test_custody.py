@@ -284,8 +284,9 @@ def test_rival_rotation_is_told_once_whichever_comes_first(group):
         assert rotated == ([[best.id.hex()], []] if order[0] is best else [[other.id.hex()], [best.id.hex()]])
         again = player.again()
         again.meet(1, "bob")
-        outputs = again.hear(1, News((group.act("alice", 129, {"role": 3, "not_after": 1}, keep=False).raw,)))
-        assert facts(outputs, "root-rival") == facts(outputs, "root-rotated") == []
+        news = News((group.act("alice", 129, {"role": 3, "not_after": 1}, keep=False).raw,))
+        heard = again.hear(1, news)
+        assert facts(heard, "root-rival") == facts(heard, "root-rotated") == []
 
 
 def test_rivals_are_told_of_up_to_a_number(group):
