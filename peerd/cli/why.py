@@ -31,6 +31,8 @@ _RULES = {
     "version-void": "it was signed under a version of the root that does not count",
 }
 
+_ADOPTABLE = ("credential-void", "outside-the-cut")
+
 
 @click.group(
     cls=Noun,
@@ -71,6 +73,11 @@ def why_not(session: Session, group: str, name: str, as_json: bool) -> int:
     answer(found, lambda: _member_text(found, against), as_json=as_json)
     if found.member and not as_json:
         say(f"By which credential: peerd why member {quote(group)} {quote(name)}")
+    lost = [one.credential for one in against if one.verdict == "void" and one.rule in _ADOPTABLE]
+    if lost and not found.member and not as_json:
+        say(
+            f"An administrator can let it count again: peerd credential adopt {quote(group)} {lost[0].grant_id[:12]}"
+        )
     return EXIT_REFUSED if found.member else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from peerd.control import authority_schema
@@ -54,6 +55,14 @@ def test_why_member_leads_from_the_root_to_the_credential(peerd, daemon) -> None
     assert root < alice < bob
     assert "holds, and is what it goes by" in shown
     assert peerd("why", "member", "pizza", "bob", "--json").json["grants"][0]["verdict"] == "current"
+
+
+@pytest.mark.parametrize(("rule", "told"), [("credential-void", True), ("annulled", False)])
+def test_why_not_says_how_who_was_lost_with_its_issuer_is_adopted(peerd, daemon, rule, told) -> None:
+    daemon.will_answer("GET", WHY, member(grant(verdict="void", rule=rule), holds=False))
+    outcome = peerd("why", "not", "pizza", "bob")
+    assert outcome.exit_code == 0
+    assert (f"peerd credential adopt pizza {GRANT[:12]}" in outcome.stderr) == told
 
 
 def test_why_not_of_a_member_says_how_to_see_why_it_is_one(peerd, daemon) -> None:
