@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from protocol.authority.acts import Act
-from protocol.authority.bodies import Kind
+from protocol.authority.bodies import Kind, PropertiesBody
 from protocol.authority.bundle import decode_untrusted_bundle, make_bundle, stands
 from protocol.authority.root_acts import AnnulWish, PropertiesWish, RecoverySet, RevokeWish, RotateWish
 from protocol.authority.root_drafts import sign_draft
@@ -242,15 +242,19 @@ def refused_or_not(group: Group, wish: RotateWish) -> str:
 
 
 def test_rotation_beyond_the_heads_that_fit_keeps_what_is_needed(group, monkeypatch):
-    monkeypatch.setattr("protocol.authority.rotation.ROTATION_HEADS_MAX", 3)
+    monkeypatch.setattr("protocol.authority.rotation.ROTATION_HEADS_MAX", 4)
+    group.act(GRC, Kind.PROPERTIES, PropertiesBody(comment="older"), chain=20)
+    said = group.act(GRC, Kind.PROPERTIES, PropertiesBody(comment="ours"), chain=21)
     live = [group.grant(f"grc -> n{at}:admin", chain=at + 1) for at in range(2)]
     for at in range(5):
         group.act(GRC, Kind.INVITE, {"role": 3, "not_after": 1}, chain=10 + at)
     draft = drafted(group, rotate_wish(group, "ruth"))
-    assert draft.describe()["wants"]["keeps_chains"] == 3
+    assert draft.describe()["wants"]["keeps_chains"] == 4
     for element in signed(group, draft).elements():
         group._keep(element)
     assert all(group.view.is_live(one.act.id) for one in (*live, group.creator))
+    assert group.view.is_effective(said.id)
+    assert group.view.properties.comment == "ours"
     assert group.view.kept_proof(live[0].grant)
 
 

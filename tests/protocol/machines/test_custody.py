@@ -289,6 +289,13 @@ def test_rival_rotation_is_told_once_whichever_comes_first(group):
         assert facts(heard, "root-rival") == facts(heard, "root-rotated") == []
 
 
+def test_rotation_out_of_a_rival_that_lost_is_refused(group):
+    _, other = rivals(group, 2)
+    player = player_of(group)
+    late = group.rotate("late", under=other.id)
+    assert refusal(player, ImportRootActs((late,))) == "root-changed"
+
+
 def test_rivals_are_told_of_up_to_a_number(group):
     acts = rivals(group, RIVALS_TOLD_MAX + 5)
     player = Player.of(group, "alice", [one for one in group.elements if one not in acts])
