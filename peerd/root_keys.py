@@ -169,8 +169,9 @@ class RootKeys:
         return sum(not one.locked for one in after), sum(one.locked for one in after)
 
     def protect(self, gid: bytes, old: str | None, new: str | None) -> None:
-        """Put all keys of a group under a new passphrase, or under none; they are locked afterwards. `old` is
-        the one that they are under now. Durable on return. Slow.
+        """Put the keys of a group under a new passphrase, or under none; they are locked afterwards. `old` is
+        the one that they are under now; keys under yet another one, former ones perhaps, are left alone.
+        Durable on return. Slow.
 
         Raises: RuleError as `load`, StoreError.
         """
@@ -178,16 +179,16 @@ class RootKeys:
         if not here:
             raise self._none_of(gid)
         sealed = [one for one in here if one.sealed]
-        if sealed and old is None:
-            raise passphrase_needed()
         keys = [key_in(read_key_file(one.path), one.path) for one in here if not one.sealed]
-        for one in sealed:
-            assert old is not None
-            keys.append(unseal(read_key_file(one.path), old))
+        if sealed and old is None and (new is None or not keys):
+            raise passphrase_needed()
+        if sealed and old is not None:
+            keys += _opened(sealed, old)
         contents = {key.public: self._contents(key, new) for key in keys}
         for one in here:
-            replace_durably(one.path, contents[one.public])
-        self.lock(gid)
+            if one.public in contents:
+                replace_durably(one.path, contents[one.public])
+                self._unlocked.pop((gid, one.public.pid), None)
 
     # --- keeping --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 
 import click
 import msgspec
@@ -187,8 +188,13 @@ def _tell_rotated(
                 say(f"A recovery key of the new root: {key}")  # nobody will see it again
         raise
     if recovery is not None and not as_json:
-        files = ", ".join(map(str, recovery_files(recovery, len(all_keys(drawn)))))
-        say(f"The next recovery key is in {files}. Keep it away from this machine.")
+        files = [str(file) for file in recovery_files(recovery, len(all_keys(drawn)))]
+        if len(files) == 1:
+            say(f"The next recovery key is in {files[0]}. Keep it away from this machine.")
+        else:
+            say(f"The next recovery keys are in {', '.join(files)}. Keep each in a place of its own.")
+    if done.unprotected:
+        say(f"The new root key is under no passphrase: peerd root protect {quote(done.group)}")
 
 
 def recovery_texts(files: Sequence[str]) -> list[str]:
@@ -239,7 +245,8 @@ def sign(
 ) -> int:
     """Sign a file with the root keys on this node.
 
-    A file that asks for a new key has it made here. What is signed is shown first, and asked on a terminal. This node need not know the group.
+    A file that asks for a new key has it made here. What is signed is shown first, and asked on a terminal.
+    This node need not know the group.
     """
     wish = root_schema.RootSigning(file=read_file(str(file)), recovery_keys=recovery_texts(recovered))
     with session.client() as client:

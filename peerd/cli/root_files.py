@@ -21,9 +21,9 @@ FILE_CHARACTERS_MAX = 128 * 1024
 _LINE_CHARACTERS = 76
 
 _SAID = {
-    "key-wanted": "asks for a new root key",
-    "root-key": "introduces a new root key",
-    "root-act": "is something for root keys to sign",
+    "key-wanted": "This file asks for a new root key of the peerd group",
+    "root-key": "This file introduces a new root key of the peerd group",
+    "root-act": "This file holds what root keys are to sign for the peerd group",
 }
 _NEXT = {
     "key-wanted": "On the machine that is to hold the key: peerd root sign FILE",
@@ -35,7 +35,7 @@ _NEXT = {
 def file_text(one: root_schema.RootFile) -> str:
     """What stands in the file."""
     notes = [
-        f"This file {_SAID[one.what]} of the peerd group {printable(one.group)}.",
+        f"{_SAID[one.what]} {printable(one.group)}.",
         _NEXT[one.what],
         *(f"{name}: {printable(said)}" for name, said in contents_said(one).items()),
         *(f"still to sign: key {key}" for key in one.missing),

@@ -36,7 +36,7 @@ def root_text(one: root_schema.Root) -> str:
                     str(version.version),
                     time_text(version.time),
                     f"{version.threshold} of {len(version.operating)}",
-                    yes_or_no(version.cosigned),
+                    "-" if version.version == 1 else yes_or_no(version.cosigned),
                     Name(version.act_id),
                 ]
                 for version in one.history

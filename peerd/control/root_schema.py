@@ -125,6 +125,7 @@ class RootRotated(Reply, frozen=True, kw_only=True):
 
     `credentials` are those that count no more, `members_lost` who is no member without them. `cosigned`: the
     keys of the old root that are in this home have agreed to it, so that it wins over a rival without that.
+    `unprotected`: the key made here is under no passphrase, although another of the group is.
     """
 
     group: str
@@ -134,6 +135,7 @@ class RootRotated(Reply, frozen=True, kw_only=True):
     cosigned: bool
     credentials: list[Credential]
     members_lost: list[str]
+    unprotected: bool = False
 
 
 class RootRevocation(Request, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ from functools import partial
 from shlex import quote
 from typing import cast
 
+from msgspec.structs import replace
+
 from peerd.control import root_schema, schema
 from peerd.control.schema import seconds_at, time_at_ms
 from peerd.errors import NotFound
@@ -132,7 +134,10 @@ class RootCases:
         assert wish.recovery_token is not None
         self._recoveries.used(wish.recovery_token)
         self._registry.root_renewal.look()
-        return await opened.node.runner.ask(lambda _: self._rotated(opened, rotation, done))
+        bare = rotation.made is not None and wish.new_passphrase is None
+        unprotected = bare and any(one.sealed for one in root_keys.held(gid))
+        rotated = await opened.node.runner.ask(lambda _: self._rotated(opened, rotation, done))
+        return replace(rotated, unprotected=unprotected)
 
     async def _rotation(self, opened: OpenGroup, wish: root_schema.RootRotation) -> _Rotation:
         """Put together what a rotation takes. Raises: RuleError, Conflict."""

@@ -182,6 +182,22 @@ def test_a_passphrase_is_changed_and_taken_off_with_the_old_one_only(keys: RootK
     assert files(keys) == plain
 
 
+def test_a_key_under_a_passphrase_that_nobody_knows_any_more_keeps_no_other_from_being_protected(
+    keys: RootKeys,
+) -> None:
+    keys.save(PIZZA, PIZZA_KEY, "forgotten")
+    keys.save(PIZZA, OTHER_KEY)
+    forgotten = {one.path.name: one.path.read_bytes() for one in keys.held(PIZZA) if one.sealed}
+    keys.protect(PIZZA, None, OPEN)
+    keys.unlock(PIZZA, OPEN)
+    assert keys.load_all(PIZZA, [PIZZA_PID, OTHER_KEY.public.pid]) == [OTHER_KEY]
+    with pytest.raises(RuleError):
+        keys.protect(PIZZA, None, None)
+    keys.protect(PIZZA, OPEN, WRONG)
+    assert keys.load(PIZZA, [OTHER_KEY.public.pid], WRONG) == OTHER_KEY
+    assert files(keys).items() >= forgotten.items()
+
+
 def test_a_passphrase_that_is_none_changes_nothing(keys: RootKeys) -> None:
     keys.save(PIZZA, PIZZA_KEY)
     before = files(keys)

@@ -164,9 +164,19 @@ def test_every_wish_about_a_new_root_is_passed_on(peerd, rotating, home: Path, p
             "trust_clock": True,
         },
     ]
+    assert "next-1.key" in outcome.stderr
     files = sorted(path.name for path in home.glob("next*"))
     assert files == ["next-1.key", "next-2.key", "next-3.key"]
     assert [NEXT[place] in (home / name).read_text() for place, name in enumerate(files)] == [True] * 3
+
+
+def test_a_new_key_without_a_passphrase_is_pointed_out_where_the_old_one_had_one(
+    peerd, rotating, home: Path, paper: str
+) -> None:
+    words = (*ROTATE, "--with", paper, "--recovery")
+    assert "peerd root protect" not in peerd(*words, str(home / "1.key")).stderr
+    rotating.will_answer("POST", "groups/pizza/root/rotate", rotated(unprotected=True))
+    assert f"peerd root protect {PIZZA}" in peerd(*words, str(home / "2.key")).stderr
 
 
 def test_a_dry_run_draws_no_key(peerd, rotating, paper: str) -> None:

@@ -238,10 +238,17 @@ async def test_the_new_key_of_a_rotation_can_be_locked_from_the_beginning(tmp_pa
         group, key = await circle(nodes)
         bob = nodes["bob"]
         cheap(bob)
-        await rotate(bob, group, key, new_passphrase=OPEN)
+        done, drawn = await rotate(bob, group, key, new_passphrase=OPEN)
+        assert not done.unprotected
         (kept,) = (await bob.service.root(group)).keys
         assert (kept.operating, kept.sealed, kept.locked) == (True, True, True)
         await bob.renew(group, nodes["alice"], as_root=True, passphrase=OPEN)
+        again, _ = await rotate(bob, group, drawn.recovery_key)
+        assert again.unprotected
+        bare, *_ = (await bob.service.root(group)).keys
+        assert (bare.operating, bare.sealed) == (True, False)
+        await bob.service.protect_root(group, root_schema.RootProtection(new_passphrase=WRONG))
+        assert [one.sealed for one in (await bob.service.root(group)).keys] == [True, True]
 
 
 async def test_keys_of_a_group_that_is_not_open_here_are_found_by_its_name(tmp_path, autojump_clock):
