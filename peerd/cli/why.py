@@ -75,9 +75,8 @@ def why_not(session: Session, group: str, name: str, as_json: bool) -> int:
         say(f"By which credential: peerd why member {quote(group)} {quote(name)}")
     lost = [one.credential for one in against if one.verdict == "void" and one.rule in _ADOPTABLE]
     if lost and not found.member and not as_json:
-        say(
-            f"An administrator can let it count again: peerd credential adopt {quote(group)} {lost[0].grant_id[:12]}"
-        )
+        adopt = f"peerd credential adopt {quote(group)} {lost[0].grant_id[:12]}"
+        say(f"An administrator can let it count again: {adopt}")
     return EXIT_REFUSED if found.member else 0
 
 
