@@ -114,6 +114,25 @@ def test_removal_by_the_root_keeps_what_its_target_signed(group):
     take_in(group, RevokeWish(alice, for_ever=True, data="manifest", manifest=bytes(32)))
 
 
+def test_who_was_brought_back_can_be_removed_again(group):
+    mo = group.grant("grc -> alice:admin -> mo:member")
+    cut = take_in(group, RevokeWish(mo.grant.pid))
+    group.grant("grc -> mo:member", chain=3, body={"despite": cut.id})
+    assert group.view.hits_of(mo.act.id) == (cut.id,)
+    take_in(group, RevokeWish(mo.grant.pid), now=after(60, LATER))
+    assert not group.view.live_grants(mo.grant.pid)
+
+
+def test_removal_names_no_more_chains_than_it_can(group, monkeypatch):
+    for chain in (1, 2):
+        group.act("alice", Kind.INVITE, {"role": 3, "not_after": 1}, chain=chain)
+    wish = RevokeWish(named("alice").public.pid)
+    monkeypatch.setattr("protocol.authority.root_acts.KEEP_IDS_MAX", 1)
+    assert refusal(group, wish) == "invalid-argument"
+    monkeypatch.setattr("protocol.authority.root_acts.KEEP_IDS_MAX", 2)
+    assert drafted(group, wish).signers
+
+
 def test_annulment_by_the_root_is_of_what_others_signed(group):
     invite = invited(group)
     take_in(group, AnnulWish(invite.id))
