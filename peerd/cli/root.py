@@ -24,7 +24,7 @@ from peerd.cli.recovery import all_keys, delivery, recovery_files
 from peerd.cli.removal import dry_run_option, yes_option
 from peerd.cli.render import say
 from peerd.cli.root_files import read_file, write_file
-from peerd.cli.root_prepare import COUNT, prepare
+from peerd.cli.root_prepare import COUNT, over_rival_option, prepare
 from peerd.cli.root_text import file_contents, imported_text, keys_text, root_text, rotated_text
 from peerd.cli.session import Noun, Session, answer, examples, json_option, pass_session
 from peerd.cli.values import STANDARD_STREAM, TIME, read_text
@@ -108,6 +108,7 @@ def show(session: Session, group: str, as_json: bool) -> None:
 @click.option(
     "--keep-until", type=TIME, metavar="TIME", help="Let nothing count that the old root has dated later."
 )
+@over_rival_option
 @click.option("--protect", is_flag=True, help="Put the key that is made here under a new passphrase.")
 @passphrase_option
 @click.option(
@@ -128,6 +129,7 @@ def rotate(
     recovery_threshold: int,
     without: tuple[str, ...],
     keep_until: datetime | None,
+    over_rival: bool,
     protect: bool,
     from_stdin: bool,
     trust_clock: bool,
@@ -148,6 +150,7 @@ def rotate(
         threshold=threshold,
         without=list(without),
         keep_until=keep_until,
+        over_rival=over_rival,
         trust_clock=trust_clock,
     )
     with session.client() as client:

@@ -25,6 +25,11 @@ COUNT = click.IntRange(1, ROOT_KEYS_MAX)
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The file to carry."
 )
+over_rival_option = click.option(
+    "--over-rival",
+    is_flag=True,
+    help="Use the keys of a root that somebody else has replaced; it wins where that root's own keys agree.",
+)
 signer_option = click.option(
     "--signer",
     "signers",
@@ -220,6 +225,7 @@ def properties(
 @click.option("--threshold", type=COUNT, default=1, show_default=True, help="How many of the keys it takes.")
 @click.option("--without", multiple=True, metavar="ACT", help="An act of the old root that is to fall.")
 @click.option("--keep-until", type=TIME, metavar="TIME", help="What the old root dated later is to fall.")
+@over_rival_option
 @signer_option
 @out_option
 @json_option
@@ -232,6 +238,7 @@ def prepare_rotate(
     threshold: int,
     without: tuple[str, ...],
     keep_until: datetime | None,
+    over_rival: bool,
     signers: tuple[str, ...],
     out: Path,
     as_json: bool,
@@ -257,6 +264,7 @@ def prepare_rotate(
             threshold=threshold,
             without=list(without),
             keep_until=keep_until,
+            over_rival=over_rival,
         )
         wish = root_schema.RootPreparation(rotate=replacement, signers=list(signers))
         made = client.prepare_root_act(group, wish)

@@ -103,8 +103,9 @@ class RootRotation(Request, frozen=True, kw_only=True):
     `threshold` of the new keys sign for the new root.
 
     What the present root has signed goes on counting, but for what is dated after `keep_until`, and for the
-    acts `without` (ids or beginnings) with all that follows them in their chains. `dry_run` only tells what
-    would stop counting.
+    acts `without` (ids or beginnings) with all that follows them in their chains. `over_rival`: the keys are
+    those of an earlier root, and are to outdo whoever has replaced that. `dry_run` only tells what would stop
+    counting.
     """
 
     recovery_keys: Annotated[list[RecoveryText], Meta(min_length=1, max_length=ROOT_KEYS_MAX)]
@@ -116,6 +117,7 @@ class RootRotation(Request, frozen=True, kw_only=True):
     new_passphrase: Passphrase | None = None
     without: ActNames = field(default_factory=list)
     keep_until: Time | None = None
+    over_rival: bool = False
     trust_clock: bool = False
     dry_run: bool = False
 
@@ -161,6 +163,7 @@ class RootReplacement(Request, frozen=True, kw_only=True):
     threshold: KeyCount = 1
     without: ActNames = field(default_factory=list)
     keep_until: Time | None = None
+    over_rival: bool = False
 
 
 class RootPreparation(Request, frozen=True, kw_only=True):

@@ -89,7 +89,9 @@ class RootCarrying:
         chain, now = environment.draw(_CHAIN_BYTES), environment.clock.moment()
         known = [*root.operating]
         if isinstance(asked, RotateWish):
-            former = await opened.node.runner.ask(lambda _: replaced_root(opened, asked.revealed))
+            former = await opened.node.runner.ask(
+                lambda _: replaced_root(opened, asked.revealed, over_rival=True)
+            )
             known = [*former.operating, *(key.pid for key in asked.revealed.keys)]
         signers = [_key_meant(known, text) for text in wish.signers]
         draft = await opened.node.runner.ask(
@@ -119,7 +121,9 @@ class RootCarrying:
 
     async def _replacement(self, opened: OpenGroup, wish: root_schema.RootReplacement) -> RotateWish:
         view, revealed = opened.machine.members.view, read_set(wish.recovery_set)
-        root = await opened.node.runner.ask(lambda _: replaced_root(opened, revealed))
+        root = await opened.node.runner.ask(
+            lambda _: replaced_root(opened, revealed, over_rival=wish.over_rival)
+        )
         without = await opened.node.runner.ask(lambda _: [act_meant(view, text) for text in wish.without])
         return RotateWish(
             documents=tuple(document_in(text, root) for text in wish.keys),

@@ -142,7 +142,9 @@ class RootCases:
     async def _rotation(self, opened: OpenGroup, wish: root_schema.RootRotation) -> _Rotation:
         """Put together what a rotation takes. Raises: RuleError, Conflict."""
         keys, revealed = read_recovery(wish.recovery_keys)
-        root = await opened.node.runner.ask(lambda _: replaced_root(opened, revealed))
+        root = await opened.node.runner.ask(
+            lambda _: replaced_root(opened, revealed, over_rival=wish.over_rival)
+        )
         assert revealed is not None
         check_enough(keys, revealed, root)
         here = self._registry.root_keys.load_all(root.gid, root.operating)
@@ -271,9 +273,9 @@ def no_root_yet(group_name: str) -> RuleError:
     )
 
 
-def replaced_root(opened: OpenGroup, revealed: RecoverySet | None) -> Root:
-    """The root version that is replaced by a recovery set: the last that committed to it, which need not be
-    the last of all when somebody else has replaced that one. Raises: RuleError.
+def replaced_root(opened: OpenGroup, revealed: RecoverySet | None, *, over_rival: bool) -> Root:
+    """The root version that a recovery set replaces: the last that committed to it. It is the last of all,
+    unless somebody else has replaced it, and is to be outdone. Raises: RuleError.
     """
     last = root_of(opened)
     if revealed is None:
@@ -286,6 +288,13 @@ def replaced_root(opened: OpenGroup, revealed: RecoverySet | None) -> Root:
     found = next((root for root in roots if root.commitment == revealed.commitment), None)
     if found is None:
         raise not_the_recovery_keys(last)
+    if found is not last and not over_rival:
+        # Guards: of two rotations out of one version the smaller id may count, so a used key would do harm.
+        raise RuleError(
+            "root-changed",
+            f"these are the recovery keys of root version {found.version}, which has been replaced already",
+            hint="use those that the last rotation handed out; if it was somebody else's: --over-rival",
+        )
     return found
 
 

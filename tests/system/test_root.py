@@ -48,6 +48,12 @@ def until(holds: Callable[[], bool]) -> None:
         pause(0.05)
 
 
+def everything_in(person: Person) -> str:
+    """All that a home holds, its daemon's log too."""
+    files = [path for path in person.home.rglob("*") if path.is_file()]
+    return "".join(path.read_bytes().decode(errors="replace") for path in files)
+
+
 def root(person: Person) -> dict[str, Any]:
     found = person.json("root", "show", "pizza")
     assert isinstance(found, dict)
@@ -83,6 +89,11 @@ def test_the_creators_machine_is_lost_and_another_administrator_goes_on_as_the_r
     assert (done["version"], done["members_lost"]) == (2, [])
     assert "recovery_key" not in done
     assert oct(Path(paper(circle, "next.key")).stat().st_mode)[-3:] == "600"
+    kept = everything_in(circle.bob)
+    for name in ("pizza.key", "next.key"):
+        *_, key = Path(paper(circle, name)).read_text().split()
+        assert len(key) == 69
+        assert key not in kept
     until(lambda: root(circle.carol)["version"] == 2)
     issued = circle.issue("bob", "carol", "--role", "admin", "--store", "--as-root")
     assert (issued["level"], issued["issuer"]) == (1, circle.group)
@@ -210,10 +221,7 @@ def test_a_root_key_under_a_passphrase_signs_for_nobody_who_does_not_know_it(cir
     alice.json("root", "unlock", "pizza", "--passphrase-stdin", stdin=f"{SECRET}\n")
     alice.json("root", "lock", "pizza")
     alice.refusal(*issue)
-    everything = "".join(
-        path.read_bytes().decode(errors="replace") for path in alice.home.rglob("*") if path.is_file()
-    )
-    assert SECRET not in everything
+    assert SECRET not in everything_in(alice)
 
 
 def test_a_daemon_unlocks_its_root_keys_by_a_file_at_its_start(circle: Circle) -> None:

@@ -143,7 +143,18 @@ def test_every_wish_about_a_new_root_is_passed_on(peerd, rotating, home: Path, p
     made.write_text(f"# what it is\n{BYTES[:76]}\n{BYTES[76:]}\n")
     outcome = peerd(
         *(*ROTATE, "--with", paper, "--with", paper, "--recovery", str(home / "next.key")),
-        *("--key", str(made), "--key", "here", "--threshold", "2", "--without", "7c02", "--trust-clock"),
+        *(
+            "--key",
+            str(made),
+            "--key",
+            "here",
+            "--threshold",
+            "2",
+            "--without",
+            "7c02",
+            "--trust-clock",
+            "--over-rival",
+        ),
         *("--recovery-keys", "3", "--recovery-threshold", "2", "--keep-until", "2026-01-02T03:04:05Z"),
         *("--protect", "--passphrase-stdin"),
         stdin=f"{SECRET}\n",
@@ -161,6 +172,7 @@ def test_every_wish_about_a_new_root_is_passed_on(peerd, rotating, home: Path, p
             "new_passphrase": SECRET,
             "without": ["7c02"],
             "keep_until": "2026-01-02T03:04:05Z",
+            "over_rival": True,
             "trust_clock": True,
         },
     ]

@@ -174,6 +174,22 @@ async def test_more_keys_than_are_drawn_cannot_be_needed_and_a_new_group_takes_o
         assert await refused(alice.service.create_group(wish)) == "invalid-argument"
 
 
+async def test_used_recovery_keys_outdo_a_rival_only_when_that_is_meant(tmp_path, autojump_clock):
+    async with cluster(tmp_path, tls=False) as nodes:
+        group, key = await circle(nodes)
+        alice, bob = nodes.all()
+        await rotate(bob, group, key)
+        await until(lambda: root_version(alice, group) == 2)
+        before = alice.on_disk()
+        assert await refused(rotate(alice, group, key)) == "root-changed"
+        assert alice.on_disk() == before
+        done, _ = await rotate(alice, group, key, over_rival=True)
+        assert (done.version, done.cosigned) == (2, True)
+        await until(lambda: agreed(group, [alice, bob]))
+        root = await bob.service.root(group)
+        assert (root.act_id, len(root.rivals)) == (done.act_id, 1)
+
+
 async def test_a_rotation_that_lost_to_another_is_told_of(tmp_path, autojump_clock):
     async with cluster(tmp_path, tls=False) as nodes:
         group, key = await circle(nodes, "carol")
