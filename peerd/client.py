@@ -9,7 +9,16 @@ Nothing of the protocol is imported with it.
 
 from __future__ import annotations
 
-from peerd.control import record_schema, schema
+from peerd.control import authority_schema, record_schema, root_schema, schema
 from peerd.control.client import ApiError, Client, ClientError, DaemonNotRunning
 
-__all__ = ["ApiError", "Client", "ClientError", "DaemonNotRunning", "record_schema", "schema"]
+__all__ = [
+    "ApiError",
+    "Client",
+    "ClientError",
+    "DaemonNotRunning",
+    "authority_schema",
+    "record_schema",
+    "root_schema",
+    "schema",
+]

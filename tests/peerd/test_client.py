@@ -19,7 +19,7 @@ def test_it_loads_nothing_heavy_and_nothing_of_the_protocol() -> None:
 def test_it_gives_what_a_caller_needs() -> None:
     assert set(public.__all__) == {
         *("ApiError", "Client", "ClientError", "DaemonNotRunning"),
-        *("record_schema", "schema"),
+        *("authority_schema", "record_schema", "root_schema", "schema"),
     }
     assert public.Client is client.Client
     assert public.schema is schema
