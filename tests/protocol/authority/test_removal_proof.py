@@ -13,6 +13,7 @@ from protocol.authority.bodies import (
     RevokeBody,
     RevokeCredentialBody,
     RevokeKeyBody,
+    RotateRootBody,
 )
 from protocol.authority.bundle import Bundle
 from protocol.authority.removal_proof import (
@@ -22,6 +23,7 @@ from protocol.authority.removal_proof import (
     make_removal_proof,
     takes_away,
 )
+from protocol.authority.root import commitment_of
 from protocol.authority.view import View
 from protocol.codec import encode
 from protocol.credentials.keys import all_hold, public_key_untrusted
@@ -269,6 +271,24 @@ def test_removal_by_somebody_removed_before_does_not_count(group):
     assert not is_in_force(group.view, proof), "it is outside the cut"
     assert not is_in_force(view_without(group, removal), proof)
     assert not is_in_force(view_without(group, removal, latest(group, "bob").act, kept), proof)
+
+
+def test_removal_by_a_root_that_was_replaced_does_not_count(group):
+    removal = revoke(group, GRC, "carol")
+    proof = read(group, proof_for(group, "carol"))
+    body = RotateRootBody(
+        from_version=1,
+        operating=named("new").public.raw,
+        threshold=1,
+        next=commitment_of([], 1),
+        revealed=named("recovery/family").public.raw,
+        revealed_threshold=1,
+    )
+    assert is_in_force(view_without(group, removal), proof)
+    group.act(GRC, Kind.ROTATE_ROOT, body, signers=("recovery/family",), chain=2)
+    assert len(group.view.rotations) == 2
+    assert not is_in_force(group.view, proof)
+    assert not is_in_force(view_without(group, removal), proof)
 
 
 def test_removal_inside_the_cut_of_its_author_counts(group):
