@@ -156,6 +156,7 @@ class Records:
     def take(self, items: Iterable[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
         """Judge verified versions and keep what counts."""
         intake = RecordIntake()
+        self._note_clock(now)
         batch = _Batch(self._terms(now), self._latest_ms(now), self._stands_at(now, store), store, intake)
         for item in items:
             if self.holds(item.header):
@@ -216,8 +217,11 @@ class Records:
         return Terms(self.quota, time.now_s(now), time.certain_s(now), time.certain_ms(now))
 
     def _latest_ms(self, now: Moment) -> int:
-        """The time by which a version is dated ahead: the clock's, or group time if that is later."""
-        return max(now.utc_ms, self._time.certain_ms(now))
+        """The time by which a version is dated ahead: that of a clock which a neighbor confirms; else the
+        clock's, or group time if that is later. Group time is ahead of a right clock where two wrong ones
+        have confirmed each other.
+        """
+        return now.utc_ms if self._time.confirmed else max(now.utc_ms, self._time.certain_ms(now))
 
     # --- bodies --------------------------------------------------------------------------------------------
 
@@ -395,13 +399,17 @@ class Records:
 
     def _looks_for_misdated(self, now: Moment) -> bool:
         """Whether this is the first look, the clock was set back, or something had been left."""
-        offset = now.utc_ms - now.mono_ms
         if not len(self.ids):
             return False
-        if self._offset_ms is None or offset <= self._offset_ms - CLOCK_SET_BACK_MS:
+        self._note_clock(now)
+        if self._offset_ms is None or now.utc_ms - now.mono_ms <= self._offset_ms - CLOCK_SET_BACK_MS:
             return True
-        self._offset_ms = max(self._offset_ms, offset)
         return self._misdated_ms is not None and self._misdated_ms <= now.mono_ms
+
+    def _note_clock(self, now: Moment) -> None:
+        """Remember the latest clock by which anything was taken in, confirmed by a neighbor or not."""
+        if self._offset_ms is not None:
+            self._offset_ms = max(self._offset_ms, now.utc_ms - now.mono_ms)
 
     def misdated_due(self, now: Moment) -> int | None:
         """When `misdated` next has something to do, on the monotonic clock, if the clock is confirmed."""

@@ -154,7 +154,8 @@ def check_quiet_records(world: World) -> None:
         _check_all_counts(node)
         _check_contact(node)
         world.history.check_promises(node, world.right(), everybodys=True)
-    views = [(node, _lasting(node, world.now_s)) for node in nodes]
+    latest_s = max(node.machine.data.time.certain_s(node.moment()) for node in nodes)
+    views = [(node, _lasting(node, world.now_s, latest_s)) for node in nodes]
     for node, view in views[1:]:
         differing = [one.hex()[:8] for one in (*views[0][1], *view) if views[0][1].get(one) != view.get(one)]
         require(not differing, "views", f"{nodes[0].name} and {node.name} show other {differing[:3]}")
@@ -203,9 +204,12 @@ def _check_contact(node: Node) -> None:
     require(soon, "directory", f"{node.name} will not renew its contact record in time")
 
 
-def _lasting(node: Node, now_s: int) -> dict[bytes, bytes]:
-    """What is shown and does not end about now."""
+def _lasting(node: Node, now_s: int, latest_s: int) -> dict[bytes, bytes]:
+    """What is shown and does not end about now. Where two wrong clocks have confirmed each other, group time
+    is ahead, up to `latest_s`, and what ends until then is over there.
+    """
+    ending = range(now_s - _ENDS_S, max(now_s, latest_s) + _ENDS_S + 1)
     winners = (winner(headers) for headers in kept_at(node).values())
-    lasting = (one for one in winners if one.expires is None or abs(one.expires - now_s) > _ENDS_S)
+    lasting = (one for one in winners if one.expires is None or one.expires not in ending)
     pairs = ((one.record_id, node.store.shown(one.record_id)) for one in lasting)
     return {record_id: shown for record_id, shown in pairs if shown is not None}

@@ -134,6 +134,31 @@ def test_nothing_is_collected_before_the_first_sync_of_a_run():
     assert dave.rest().kept() == []
 
 
+def test_what_two_wrong_clocks_agreed_on_is_dated_anew_once_a_right_one_is_confirmed():
+    dave = Holder.of(lasting(), "dave", skew_ms=DAY * 1000)
+    written = dave.wait(60).write(AddRecord("note", (), b"x"))
+    dave.skew_ms = 0
+    dave.wait(60).rest()
+    (header,) = dave.headers()
+    assert header.record_id == written.record_id
+    assert header.hlc_ms <= dave.now.utc_ms
+
+
+def test_what_was_taken_in_by_a_clock_that_nobody_confirmed_goes_with_it():
+    """Its author dates it anew; what is kept of it here would be ahead of that."""
+    dave, erin = (Holder.of(lasting(), name) for name in ("dave", "erin"))
+    note = Writer.of(lasting(), "erin").add(life_s=DAY)
+    erin.take([note])
+    erin.rest()
+    dave.skew_ms = DAY * 1000
+    dave.wait(60).write(AddRecord("note", (), b"x"))
+    erin.skew_ms, erin.agrees = YEAR_MS, False
+    erin.wait(60).take(dave.items())
+    assert len(erin.kept()) == 2
+    erin.skew_ms, erin.agrees = 0, True
+    assert erin.wait(60).rest().kept() == [note.header.id]
+
+
 def test_what_group_time_has_leapt_over_is_collected_with_the_leap():
     dave = Holder.of(lasting(), "dave")
     note = Writer.of(lasting(), "dave").add(life_s=DAY)
