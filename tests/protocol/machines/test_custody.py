@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.authority.acts import Act
+from protocol.authority.bodies import GrantBody
 from protocol.authority.bundle import decode_untrusted_bundle
 from protocol.authority.elements import Element
 from protocol.authority.issuing import CredentialInfo, IssueRequest
@@ -30,7 +31,7 @@ from protocol.machines.events import (
     RotateRoot,
     SetProperties,
 )
-from protocol.peer_time import hlc_at
+from protocol.peer_time import Moment, hlc_at
 from protocol.wire.messages import ByeReason, News
 from tests.protocol.authority.rooting import (
     drafted,
@@ -238,6 +239,16 @@ def test_what_would_have_no_effect_is_refused(group):
     for elements in (old, back, late):
         assert refusal(player, ImportRootActs(elements)) == "no-effect"
     assert player.machine.members.view.properties.comment == "new"
+
+
+def test_credential_has_ended_with_its_last_second(group):
+    elements = brought(group, grant_wish("carl", role=ADMIN, info=CredentialInfo(role=ADMIN, valid_s=60)))
+    (end_s,) = (one.body.end for one in elements if isinstance(one, Act) and isinstance(one.body, GrantBody))
+    player = player_of(group)
+    player.now = Moment(player.now.mono_ms, end_s * 1000)
+    assert refusal(player, ImportRootActs(elements)) == "no-effect"
+    player.now = Moment(player.now.mono_ms, (end_s - 1) * 1000)
+    answer(player.tell(ImportRootActs(elements)))
 
 
 def test_what_is_not_of_this_group_or_cannot_be_judged_is_refused(group):
