@@ -16,6 +16,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from protocol.credentials.roles import ADMIN, MEMBER
+from protocol.limits import CLOCK_DIFFERENCE_MS_MAX
 from protocol.machines.events import AddRecord, Connect, DeleteRecord, Import, Received, UpdateRecord
 from protocol.records.attributes import STRING, Attribute
 from protocol.records.record import Header, RecordItem
@@ -163,8 +164,13 @@ class RecordsOfAGroup(RuleBasedStateMachine):
 
     @rule(name=names, skew_ms=skews)
     def set_clock(self, name: str, skew_ms: int) -> None:
-        if name in self.world.nodes:
-            self.world.nodes[name].skew_ms = skew_ms
+        """Of clocks that are wrong, no two are wrong alike: they would confirm each other, and what their nodes
+        then hold for over would be over there till that day (DECISIONS.md).
+        """
+        nodes = self.world.nodes
+        alike = [node for node in nodes.values() if abs(node.skew_ms - skew_ms) <= CLOCK_DIFFERENCE_MS_MAX]
+        if name in nodes and (abs(skew_ms) <= CLOCK_DIFFERENCE_MS_MAX or not alike):
+            nodes[name].skew_ms = skew_ms
 
     @rule(days=st.sampled_from((1, 40, 95)), awake=st.sets(names, max_size=2))
     def sleep(self, days: int, awake: set[str]) -> None:
