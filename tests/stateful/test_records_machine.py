@@ -164,8 +164,8 @@ class RecordsOfAGroup(RuleBasedStateMachine):
 
     @rule(name=names, skew_ms=skews)
     def set_clock(self, name: str, skew_ms: int) -> None:
-        """Of clocks that are wrong, no two are wrong alike: they would confirm each other, and what their nodes
-        then hold for over would be over there till that day (DECISIONS.md).
+        """Of clocks that are wrong, no two are wrong alike: they would confirm each other, and what is over by
+        them would be over on their nodes until that day (DECISIONS.md).
         """
         nodes = self.world.nodes
         alike = [node for node in nodes.values() if abs(node.skew_ms - skew_ms) <= CLOCK_DIFFERENCE_MS_MAX]
