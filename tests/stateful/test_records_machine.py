@@ -164,7 +164,7 @@ class RecordsOfAGroup(RuleBasedStateMachine):
 
     @rule(name=names, skew_ms=skews)
     def set_clock(self, name: str, skew_ms: int) -> None:
-        """Of clocks that are wrong, no two are wrong alike: they would confirm each other, and what is over by
+        """No two clocks are wrong alike: they would confirm each other, and what is over by
         them would be over on their nodes until that day (DECISIONS.md).
         """
         nodes = self.world.nodes
