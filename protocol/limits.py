@@ -105,7 +105,7 @@ PICKUP_POLL_MS_MAX = 60_000  # … and doubles up to here
 # --- flood, reconciliation, transfer (protocol-study 1.6, 2.3) ----------------------------------------------
 ELEMENTS_PER_FRAME_MAX = 256
 TRANSFER_FRAME_BYTES_TARGET = 64 * 1024
-TRANSFER_FRAMES_IN_FLIGHT_MAX = 8  # while half of them become durable, the others are checked
+TRANSFER_FRAMES_IN_FLIGHT_MAX = 16  # while half of them become durable, the others are checked
 ANTI_ENTROPY_MS = 60_000  # ± 50 %
 DIGEST_DIFFERS_MS = 5_000
 RECONCILE_BRANCHES = 16
@@ -155,7 +155,7 @@ RECENT_IDS_MAX = 512  # that arrived since two nodes last agreed; with more, ran
 CRANK_EVENTS_MAX = 64
 INBOX_EVENTS_MAX = 1024
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024  # promise P12: beyond it a link is closed
-OUTBOX_FLOOD_BYTES_MAX = 1024 * 1024  # beyond it news is left to reconciliation
+OUTBOX_FLOOD_BYTES_MAX = 2 * 1024 * 1024  # beyond it news is left to reconciliation; a session has half of it
 
 # --- checking signatures ------------------------------------------------------------------------------------
 CHECKING_PROCESSES_MAX = 4  # of 24 MiB each: what one loop can make use of
