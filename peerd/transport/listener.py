@@ -58,7 +58,7 @@ class Listener:
     async def serve(
         self, handler: Handler, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Accept until cancelled, each connection in a task of its own.
+        """Accept until cancelled, each connection in a task of its own; with no address bound, do nothing.
 
         `handler` gets a channel whose `run` runs already; when it returns, the channel is closed. It has
         until STRANGER_S_MAX after the accept to prove that the other side is a member and to call `promote`:
@@ -66,6 +66,8 @@ class Listener:
         deals itself with LinkClosed, LinkLost and RemoteProtocolError.
         """
         task_status.started()
+        if not self._listeners:
+            await trio.sleep_forever()
         await trio.serve_listeners(partial(self._accept, handler), self._listeners)
 
     async def aclose(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from peerd.demo.nodes import LocalNode
 from peerd.errors import NotReady
-from tests.system.people import place
+from tests.system.people import Person, people, place
 
 pytestmark = pytest.mark.system
 
@@ -61,3 +64,28 @@ def test_a_group_and_its_credential_outlive_a_restart(node: LocalNode) -> None:
     node.start()
     assert node.group(group).credential is not None
     assert node.resident_bytes() > 0
+
+
+def test_a_daemon_that_listens_nowhere_is_a_member_by_dialling() -> None:
+    with people("alice") as (alice,), place() as directory:
+        carl = Person(directory / "carl")
+        words = [sys.executable, "-m", "peerd", "--home", str(carl.home), "run"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as daemon:
+            try:
+                assert daemon.stdout is not None
+                assert "nobody can dial this node" in daemon.stdout.readline()
+                _join_by_dialling(carl, alice)
+                daemon.send_signal(signal.SIGTERM)
+                assert daemon.wait(30) == 0
+            finally:
+                daemon.kill()
+
+
+def _join_by_dialling(one: Person, alice: Person) -> None:
+    document = Path(one.document(one.name)).read_text()
+    alice.identify("alice")
+    group = alice.create_group("pizza")
+    alice.issue(group, document=document, store=True)
+    where = ("--group", group, "--address", alice.address)
+    joined = one.json("group", "join", *where, "--wait", "--timeout", "30")
+    assert joined["roles"] == ["member"]

@@ -232,6 +232,14 @@ async def test_callers_that_come_before_serving_wait_in_the_queue():
         nursery.cancel_scope.cancel()
 
 
+async def test_whoever_listens_nowhere_serves_until_cancelled(autojump_clock):
+    listener = Listener()
+    assert await listener.bind([]) == ()
+    with trio.move_on_after(3600) as scope:
+        await listener.serve(echo)
+    assert scope.cancelled_caught
+
+
 async def test_binding_tells_the_addresses_taken():
     listener = Listener()
     bound = await listener.bind(["127.0.0.1:0", "127.0.0.1:0"])
