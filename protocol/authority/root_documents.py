@@ -139,6 +139,12 @@ def open_sealed(raw: bytes, what: str) -> dict[str, Any]:
     else.
     """
     fields = _opened(raw)
+    if (fields["what"], what) == (KEY_WANTED, ROOT_KEY):
+        raise RuleError(
+            "draft-not-acceptable",
+            "this file asks for a root key, and nobody has made one for it yet",
+            hint="on the machine that is to hold the key: peerd root sign FILE",
+        )
     if fields["what"] != what:
         raise not_acceptable(f"it holds “{fields['what']}” where “{what}” is needed")
     return fields

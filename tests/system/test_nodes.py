@@ -88,4 +88,4 @@ def _join_by_dialling(one: Person, alice: Person) -> None:
     alice.issue(group, document=document, store=True)
     where = ("--group", group, "--address", alice.address)
     joined = one.json("group", "join", *where, "--wait", "--timeout", "30")
-    assert joined["roles"] == ["member"]
+    assert joined["credential"]["roles"] == ["member"]

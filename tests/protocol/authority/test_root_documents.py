@@ -48,6 +48,9 @@ def test_what_is_wanted_and_what_is_answered_read_back():
 def test_one_is_not_taken_for_the_other():
     assert refused(RAW_WANTED)
     assert refused(RAW_DOCUMENT, decode_untrusted_key_wanted)
+    with pytest.raises(RuleError) as caught:
+        decode_untrusted_root_document(RAW_WANTED)
+    assert "peerd root sign" in str(caught.value.hint)
 
 
 @given(st.sampled_from([RAW_WANTED, RAW_DOCUMENT]), st.data())
