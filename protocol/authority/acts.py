@@ -32,7 +32,7 @@ from protocol.authority.bodies import (
     RotateRootBody,
     UnknownBody,
 )
-from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_untrusted, encode, prepared
 from protocol.credentials.certificates import decode_untrusted_certificate
 from protocol.credentials.keys import PrivateKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError, malformed
@@ -46,6 +46,7 @@ _ID_TAG = "peerd/act-id/1"
 _ENTRY_BYTES = 96
 
 
+@prepared
 class _Content(msgspec.Struct, frozen=True):
     """The fields of the signed map, as they are checked on arrival."""
 

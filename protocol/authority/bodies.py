@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from protocol.codec import prepared
 from protocol.limits import (
     ADOPTS_IDS_MAX,
     CERTIFICATE_BYTES_MAX,
@@ -204,6 +205,9 @@ BODIES: dict[int, type[Body]] = {
     Kind.REVOKE_KEY: RevokeKeyBody,
     Kind.RESIGN: ResignBody,
 }
+prepared(UnknownBody)
+for _body in BODIES.values():
+    prepared(_body)
 
 # Fields that hold lists of 32-byte ids or keys: their length must be a multiple of 32, which msgspec cannot
 # say.

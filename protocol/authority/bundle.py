@@ -33,7 +33,7 @@ from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.kept import PROOF_BYTES_MAX, proves
 from protocol.authority.root import Root, read_untrusted_genesis
 from protocol.authority.view import View
-from protocol.codec import decode_untrusted_struct, encode
+from protocol.codec import decode_untrusted_struct, encode, prepared
 from protocol.credentials.certificates import Certificate
 from protocol.credentials.chain import chain_checks, decode_untrusted_chain
 from protocol.credentials.keys import PublicKey, SignatureCheck
@@ -49,6 +49,7 @@ from protocol.limits import (
 )
 
 
+@prepared
 class _Form(msgspec.Struct, frozen=True):
     acts: Annotated[
         list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]],

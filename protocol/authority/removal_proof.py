@@ -32,13 +32,14 @@ from protocol.authority.cuts import Claim, may_overrule, reaches
 from protocol.authority.grants import Grant, read_untrusted_grant
 from protocol.authority.root import Root, read_untrusted_genesis
 from protocol.authority.view import View
-from protocol.codec import decode_untrusted_struct, encode
+from protocol.codec import decode_untrusted_struct, encode, prepared
 from protocol.credentials.keys import PublicKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.ids import split_ids
 from protocol.limits import ACT_BYTES_MAX, BUNDLE_ACTS_MAX, LEVEL_ROOT, REMOVAL_PROOF_BYTES_MAX
 
 
+@prepared
 class _Form(msgspec.Struct, frozen=True):
     acts: Annotated[
         list[Annotated[bytes, Meta(max_length=ACT_BYTES_MAX)]],

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from protocol.authority.bodies import Hlc, Id, Key
 from protocol.authority.root_certificates import GroupFacts, build_root_certificate, certifies
-from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_untrusted, encode, prepared
 from protocol.credentials.certificates import Certificate, decode_untrusted_certificate
 from protocol.credentials.keys import PrivateKey, PublicKey, holds, public_key_untrusted
 from protocol.credentials.names import check_classifier
@@ -67,12 +67,14 @@ def encode_root_document(document: RootDocument) -> bytes:
     return seal(ROOT_KEY, _group_fields(document.group) | fields)
 
 
+@prepared
 class _GroupForm(msgspec.Struct, frozen=True):
     gid: Id
     classifier: Classifier
     created: Hlc
 
 
+@prepared
 class _DocumentForm(_GroupForm, frozen=True):
     key: Key
     certificate: Annotated[bytes, Meta(max_length=CERTIFICATE_BYTES_MAX)]

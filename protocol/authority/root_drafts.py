@@ -29,7 +29,7 @@ from protocol.authority.grants import read_untrusted_grant
 from protocol.authority.root_certificates import GroupFacts
 from protocol.authority.root_documents import Classifier, group_facts, not_acceptable, open_sealed, seal
 from protocol.authority.root_words import described
-from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_untrusted, encode, prepared
 from protocol.credentials.certificates import decode_untrusted_certificate, sign_gmc
 from protocol.credentials.keys import PrivateKey, PublicKey, SignatureCheck, all_hold, public_key_untrusted
 from protocol.errors import RemoteProtocolError, RuleError
@@ -152,6 +152,7 @@ def _act_of(signers: Sequence[PublicKey], content: bytes, signatures: dict[bytes
 # --- bytes --------------------------------------------------------------------------------------------------
 
 
+@prepared
 class _Form(msgspec.Struct, frozen=True):
     gid: Id
     classifier: Classifier

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from protocol.codec import decode_untrusted_struct, encode_struct
+from protocol.codec import decode_untrusted_struct, encode_struct, prepared
 from protocol.credentials.keys import PrivateKey, PublicKey, SignatureCheck
 from protocol.credentials.names import parse_peer_name
 from protocol.credentials.profile import (
@@ -194,6 +194,7 @@ def _build(content: Content, signer: PrivateKey) -> bytes:
     return write_certificate(_layout(content), signer)
 
 
+@prepared
 class _Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the extension of ours holds; which fields are there depends on the kind."""
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from protocol.codec import convert_untrusted, decode_checked, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_checked, decode_untrusted, encode, prepared
 from protocol.credentials.keys import SIGNATURE_BYTES, PrivateKey, SignatureCheck, public_key_untrusted
 from protocol.errors import Fault, RemoteProtocolError, malformed
 from protocol.ids import framed, tagged_hash
@@ -58,6 +58,7 @@ _RecordId = Annotated[bytes, Meta(min_length=RECORD_ID_BYTES, max_length=RECORD_
 _Hlc = Annotated[int, Meta(ge=0, le=HLC_MAX)]
 
 
+@prepared
 class _Content(msgspec.Struct, frozen=True):
     """The fields of the signed map, as they are checked on arrival."""
 

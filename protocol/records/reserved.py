@@ -18,7 +18,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from protocol.codec import decode_untrusted_struct, encode_struct
+from protocol.codec import decode_untrusted_struct, encode_struct, prepared
 from protocol.credentials.addresses import check_address
 from protocol.errors import RuleError, malformed
 from protocol.ids import NODE_ID_BYTES, split_ids
@@ -72,6 +72,7 @@ def check_user_type(record_type: str) -> str:
 # --- contact ------------------------------------------------------------------------------------------------
 
 
+@prepared
 class Contact(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a node of the record's creator can be reached: `addresses` are `host:port`, `node_id` is the
     store's, `sealing` an X25519 public key (32 bytes) for which administrators' secrets are sealed.

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeAlias
 
 from msgspec import Meta, Struct, to_builtins
 
-from protocol.codec import convert_untrusted, decode_untrusted, encode
+from protocol.codec import convert_untrusted, decode_untrusted, encode, prepared
 from protocol.errors import malformed
 from protocol.ids import ACT_ID_BYTES, NODE_ID_BYTES
 from protocol.limits import (
@@ -374,7 +374,7 @@ KINDS: dict[int, type[Message]] = {
     27: Piece,
     28: Recent,
 }
-_CODES: dict[type[Message], int] = {kind: code for code, kind in KINDS.items()}
+_CODES: dict[type[Message], int] = {prepared(kind): code for code, kind in KINDS.items()}
 
 
 def encode_message(message: Message) -> bytes:

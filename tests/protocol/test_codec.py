@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Annotated
 
 import msgpack
@@ -167,3 +169,37 @@ def test_what_cannot_be_sent_is_our_own_mistake():
     for value in (1.5, {1, 2}, object()):
         with pytest.raises(AssertionError):
             encode(value)
+
+
+# --- threads ------------------------------------------------------------------------------------------------
+
+FIRST_USE = """
+import sys, threading
+from typing import Annotated
+import msgspec
+from msgspec import Meta
+from protocol.codec import convert_untrusted, prepared
+
+sys.setswitchinterval(1e-6)
+Short = Annotated[bytes, Meta(max_length=9)]
+for _ in range(200):
+    inner = msgspec.defstruct("Inner", [("a", Short), ("b", Annotated[list[Short], Meta(max_length=9)])])
+    outer = prepared(msgspec.defstruct("Outer", [("c", list[inner]), ("d", inner)]))
+    value = {"a": b"1", "b": [b"2"]}
+    together = threading.Barrier(4)
+
+    def use():
+        together.wait()
+        assert convert_untrusted({"c": [value], "d": value}, outer).d.a == b"1"
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_that_use_a_type_first_all_get_it_whole():
+    """Without care this ends the process."""
+    assert subprocess.run([sys.executable, "-c", FIRST_USE]).returncode == 0
