@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import cache
 
 PID_BYTES = 32
 GID_BYTES = 32
@@ -18,11 +19,16 @@ def framed(tag: str, *fields: bytes) -> bytes:
     """Tag and fields, each behind its length in 4 big-endian bytes, so that no two inputs give one byte
     string.
     """
-    parts = [_length(len(tag)), tag.encode("ascii")]
+    parts = [_head(tag)]
     for field in fields:
-        parts.append(_length(len(field)))
-        parts.append(field)
+        parts += _length(len(field)), field
     return b"".join(parts)
+
+
+@cache
+def _head(tag: str) -> bytes:
+    """A tag behind its length; tags are few."""
+    return _length(len(tag)) + tag.encode("ascii")
 
 
 def tagged_hash(tag: str, *fields: bytes) -> bytes:

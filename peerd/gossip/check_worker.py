@@ -10,6 +10,7 @@ A batch is its length (4 bytes, big-endian), then a msgpack array of [key, signa
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import sys
@@ -24,6 +25,7 @@ from protocol.credentials.keys import SignatureCheck, all_hold
 READY = b"r"
 HOLD = b"y"
 FAIL = b"n"
+_NICENESS = 5  # the daemon, which many may wait for, comes first where cores are few
 _LENGTH = struct.Struct(">I")
 
 
@@ -59,6 +61,7 @@ def _say(answers: BinaryIO, word: bytes) -> None:
 
 def main() -> None:
     """Answer whoever started this."""
+    os.nice(_NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     answer(sys.stdin.buffer, sys.stdout.buffer)

@@ -193,6 +193,7 @@ class GroupRunner:
                 outputs += decided
                 if item.answer is not None:
                     answers.append((item.answer, _result(decided)))
+            self._store.flush()
             await self._offload(self._store.commit)
         except BaseException:
             self._store.rollback()

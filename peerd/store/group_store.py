@@ -27,7 +27,9 @@ class GroupStore(RecordStore):
         with ExitStack() as stack:
             stack.callback(database.close)
             super().__init__(database)
-            # The events of the open transaction, of which the last has the number `_noted`.
+            # The events of the open transaction: how many are written, and those that are not. The last has
+            # the number `_noted`.
+            self._flushed = 0
             self._events: list[tuple[Value, ...]] = []
             self._noted = self.last_event()
             stack.pop_all()
@@ -125,20 +127,27 @@ class GroupStore(RecordStore):
         self._database.begin()
         self._begin_records()
 
-    def commit(self) -> None:
+    def flush(self) -> None:
         """See `ActStore`."""
         self._write_records()
         if self._events:
             self._database.write_many(_INSERT_EVENT, self._events)
             if self._noted > EVENTS_KEPT_MAX:
                 self._database.write("DELETE FROM events WHERE number <= ?", (self._noted - EVENTS_KEPT_MAX,))
+            self._flushed += len(self._events)
+            self._events.clear()
+
+    def commit(self) -> None:
+        """See `ActStore`."""
+        self.flush()
         self._database.commit()
         self._records_committed()
-        self._events.clear()
+        self._flushed = 0
 
     def rollback(self) -> None:
         """See `ActStore`."""
-        self._noted -= len(self._events)
+        self._noted -= self._flushed + len(self._events)
+        self._flushed = 0
         self._events.clear()
         self._take_back_records()
         self._database.rollback()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -32,6 +32,9 @@ from protocol.records.record import Header
 from protocol.records.record_set import State, Version, WantedBody
 
 _TALLIES = "records"  # the setting in which the tallies are
+_EXPECTED_MIN = 8  # below it, looking up one by one costs less
+_VERSIONS_OF = f"SELECT {VERSION_COLUMNS} FROM versions WHERE record_id"  # noqa: S608
+_BODIES_NAMED = "SELECT names, body FROM versions WHERE names_key"
 
 
 class RecordStore:
@@ -51,6 +54,7 @@ class RecordStore:
         self._bodies: dict[bytes, tuple[bool, int | None]] = {}
         self._committed = tallies_in(read_setting(database, _TALLIES))
         self._tallies = replace(self._committed)
+        self._written = self._committed
 
     # --- versions -----------------------------------------------------------------------------------------
 
@@ -88,6 +92,23 @@ class RecordStore:
             (key_of(cred), cred),
         )
         return [record_id for (record_id,) in rows]
+
+    def expect(self, headers: Sequence[Header]) -> None:
+        """See `RecordSet`."""
+        if len(headers) < _EXPECTED_MIN or not self._database.writing:
+            return
+        unknown: dict[bytes, list[VersionRow]] = {
+            header.record_id: [] for header in headers if header.record_id not in self._known
+        }
+        for values in self._database.rows_in(_VERSIONS_OF, list(unknown)):
+            row = row_in(values, self._database.damaged)
+            unknown[row.record_id].append(row)
+        self._known |= unknown
+        hashes = [header.body_hash for header in headers if header.body_hash is not None]
+        keys = {key_of(body_hash): None for body_hash in hashes if body_hash not in self._bodies}
+        named: dict[bytes, int | None] = dict(self._database.rows_in(_BODIES_NAMED, list(keys)))
+        for body_hash in hashes:
+            self._bodies.setdefault(body_hash, (body_hash in named, named.get(body_hash)))
 
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         """See `RecordSet`."""
@@ -363,11 +384,12 @@ class RecordStore:
         self._forget()
 
     def _write_records(self) -> None:
-        """Write what is held back: the transaction is about to be committed."""
+        """Write what is held back."""
         self._write_fresh()
         self._creators.write()
-        if self._tallies != self._committed:
+        if self._tallies != self._written:
             write_setting(self._database, _TALLIES, self._tallies.packed())
+            self._written = replace(self._tallies)
 
     def _records_committed(self) -> None:
         """The transaction is durable."""
@@ -377,6 +399,7 @@ class RecordStore:
         """The transaction has been rolled back."""
         self._forget()
         self._tallies = replace(self._committed)
+        self._written = self._committed
 
     def _forget(self) -> None:
         self._fresh.clear()
@@ -386,9 +409,11 @@ class RecordStore:
 
     def _write_fresh(self) -> None:
         if self._fresh.versions:
+            for record_id in self._fresh.by_record:
+                self._known.pop(record_id, None)
+            for body_hash in self._fresh.by_body:
+                self._bodies.pop(body_hash, None)
             self._fresh.write(self._database)
-            self._known.clear()
-            self._bodies.clear()
 
     # --- rows ---------------------------------------------------------------------------------------------
 

@@ -93,6 +93,11 @@ class ActStore(ActSet, Protocol):
     def begin(self) -> None:
         """Open a transaction."""
 
+    def flush(self) -> None:
+        """Write what is held back of the transaction, on the thread of the writes before: so that `commit`
+        has little left to do but to wait for the disk. Any `commit` does it first.
+        """
+
     def commit(self) -> None:
         """Make the transaction durable: once this returns, no crash or power cut takes any of it away."""
 

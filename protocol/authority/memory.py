@@ -152,6 +152,9 @@ class MemoryActSet:
         assert self._change is None, "one transaction at a time"
         self._change = _Change(self._durable.last_arrival)
 
+    def flush(self) -> None:
+        """See `ActStore`: nothing is held back."""
+
     def commit(self) -> None:
         """See `ActStore`."""
         change = self._writing("commit")

@@ -8,7 +8,7 @@ as one `RecordIntake`, whatever it came from: a neighbor, a file, a user, or the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from protocol.authority.acts import Act
 from protocol.authority.grants import Grant
@@ -60,7 +60,7 @@ class Data:
 
     # --- what comes in --------------------------------------------------------------------------------------
 
-    def take(self, items: Iterable[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
+    def take(self, items: Sequence[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
         """Versions from a neighbor or a file, signatures verified."""
         return self.records.take(items, now, store)
 

@@ -17,7 +17,7 @@ once neighbors confirm the clock, and what it took from others is let go: it com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protocol.authority.admission import Deferred, Invalid
@@ -153,11 +153,12 @@ class Records:
 
     # --- what comes in -------------------------------------------------------------------------------------
 
-    def take(self, items: Iterable[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
+    def take(self, items: Sequence[RecordItem], now: Moment, store: GroupSet) -> RecordIntake:
         """Judge verified versions and keep what counts."""
         intake = RecordIntake()
         self._note_clock(now)
         batch = _Batch(self._terms(now), self._latest_ms(now), self._stands_at(now, store), store, intake)
+        store.expect([item.header for item in items])
         for item in items:
             if self.holds(item.header):
                 self._keep_body(item, batch, known=True)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from protocol.authority.admission import Admitted, Deferred, Invalid
 from protocol.authority.grants import Grant
 from protocol.authority.view import Hit
@@ -68,8 +70,7 @@ class Authority(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """One version before the rules. `cred` is the act that it names, None while that is missing; the rules
     about it pass meanwhile.
     """

@@ -8,7 +8,7 @@ So a rollback undoes what was not committed, and so does a reopening.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -104,6 +104,9 @@ class MemoryStore(MemoryActSet):
         """See `RecordSet`."""
         entry = self._read().versions.get(version_id)
         return None if entry is None else _version(entry)
+
+    def expect(self, headers: Sequence[Header]) -> None:
+        """See `RecordSet`: everything is at hand."""
 
     def versions(self, record_id: bytes) -> list[Version]:
         """See `RecordSet`."""

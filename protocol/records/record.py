@@ -52,6 +52,7 @@ _RANDOM_BYTES = 8
 _TAIL_BYTES = 2 + 32 + 2 + SIGNATURE_BYTES
 
 _creators: dict[tuple[bytes, bytes], bytes] = {}  # what `_creator_bits` has found of late
+_pids: dict[bytes, bytes] = {}  # and `_pid_of`
 
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _RecordId = Annotated[bytes, Meta(min_length=RECORD_ID_BYTES, max_length=RECORD_ID_BYTES)]
@@ -59,25 +60,37 @@ _Hlc = Annotated[int, Meta(ge=0, le=HLC_MAX)]
 
 
 @prepared
-class _Content(msgspec.Struct, frozen=True):
-    """The fields of the signed map, as they are checked on arrival."""
+class _Plain(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of the signed map that this version of peerd writes, as they are checked on arrival. Their
+    order is the canonical one, so that writing them gives the canonical map.
+    """
 
-    v: Annotated[int, Meta(ge=1, le=RECORD_VERSION)]
-    gid: _Id
-    record: _RecordId
-    type: Annotated[str, Meta(pattern=TYPE_PATTERN)]
-    creator: _Id
-    author: _Id
-    cred: _Id
-    created: _Hlc
-    hlc: _Hlc
-    version: Annotated[int, Meta(ge=1, le=VERSION_MAX)]
-    expires: Annotated[int, Meta(ge=0, le=END_OF_TIME_S)] | UnsetType = UNSET
-    deleted: bool | UnsetType = UNSET
     attributes: Annotated[list[Any], Meta(min_length=1)] | UnsetType = UNSET
+    author: _Id
     body: _Id | UnsetType = UNSET
+    created: _Hlc
+    creator: _Id
+    cred: _Id
+    deleted: bool | UnsetType = UNSET
+    expires: Annotated[int, Meta(ge=0, le=END_OF_TIME_S)] | UnsetType = UNSET
+    gid: _Id
+    hlc: _Hlc
+    record: _RecordId
     size: Annotated[int, Meta(ge=1, le=BODY_BYTES_MAX)] | UnsetType = UNSET
+    type: Annotated[str, Meta(pattern=TYPE_PATTERN)]
+    v: Annotated[int, Meta(ge=1, le=RECORD_VERSION)]
+    version: Annotated[int, Meta(ge=1, le=VERSION_MAX)]
+
+
+@prepared
+class _Content(_Plain, frozen=True, kw_only=True):
+    """All the fields that are known."""
+
     ext: dict[str, Any] | UnsetType = UNSET
+
+
+_read_plain = msgspec.msgpack.Decoder(_Plain).decode
+_write_plain = msgspec.msgpack.Encoder().encode
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -282,9 +295,8 @@ def body_fits(header: Header, body: bytes) -> bool:
 def decode_untrusted_header(raw: bytes) -> Header:
     """Decode a header from anywhere and check its form. Raises: RemoteProtocolError, and nothing else."""
     content, key, signature = _split(raw)
-    value = decode_untrusted(content, bytes_max=HEADER_BYTES_MAX)
-    fields = convert_untrusted(value, _Content)
-    if public_key_untrusted(key).pid != fields.author:
+    fields = _plain_untrusted(content) or _content_untrusted(content)
+    if _pid_of(key) != fields.author:
         raise RemoteProtocolError(Fault.BAD_PROOF, "a record is signed by its author's key")
     _check_options(fields)
     return Header(
@@ -310,6 +322,33 @@ def decode_untrusted_header(raw: bytes) -> Header:
     )
 
 
+def _plain_untrusted(content: bytes) -> _Plain | None:
+    """What a header says, if its fields, written again, are the same bytes: then nothing else is in it, and
+    it is in canonical form. This takes a sixth of the time of `_content_untrusted`, which decides on all the
+    others. Both leave it to `attributes_untrusted` to look into the attributes.
+    """
+    try:
+        plain = _read_plain(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return plain if _write_plain(plain) == content else None
+
+
+def _content_untrusted(content: bytes) -> _Content:
+    return convert_untrusted(decode_untrusted(content, bytes_max=HEADER_BYTES_MAX), _Content)
+
+
+def _pid_of(key: bytes) -> bytes:
+    """The pid of a raw key, remembered as creators are. Raises: RemoteProtocolError."""
+    pid = _pids.get(key)
+    if pid is None:
+        pid = public_key_untrusted(key).pid
+        if len(_pids) >= CREATORS_REMEMBERED_MAX:
+            _pids.clear()
+        _pids[key] = pid
+    return pid
+
+
 def body_named_in(raw: bytes) -> tuple[bytes, int] | None:
     """Hash and size of the body that a header names, of the bytes of one that was decoded before."""
     content = decode_checked(decode_checked(raw)[0])
@@ -329,13 +368,13 @@ def _split(raw: bytes) -> tuple[bytes, bytes, bytes]:
     return content, key, signature
 
 
-def _check_options(fields: _Content) -> None:
+def _check_options(fields: _Plain) -> None:
     """What an optional field says is said in one way only."""
     if fields.deleted is False:
         raise malformed("what is not deleted does not say so")
     if (fields.body is UNSET) != (fields.size is UNSET):
         raise malformed("a body has a hash and a size")
-    if fields.ext is not UNSET and len(encode(fields.ext)) > EXT_BYTES_MAX:
+    if isinstance(fields, _Content) and fields.ext is not UNSET and len(encode(fields.ext)) > EXT_BYTES_MAX:
         raise RemoteProtocolError(Fault.OVER_LIMIT, "the ext map is too large")
 
 

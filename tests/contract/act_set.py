@@ -278,6 +278,8 @@ class ActStoreContract:
         store.discard(id_of("a"))
         store.set_setting("chain", b"1")
         assert store.note("act", 1, b"") == 1
+        store.flush()
+        assert store.note("act", 1, b"") == 2
         store.rollback()
         assert state_of(store) == before
         put(store, "d")
@@ -458,7 +460,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.sampled_from(["toggle"]), st.sampled_from(NAMES)),
     st.tuples(st.sampled_from(["set"]), st.tuples(st.sampled_from(KEYS), st.none() | st.binary(max_size=3))),
     st.tuples(st.sampled_from(["note"]), st.integers(0, 2**63 - 1)),
-    st.tuples(st.sampled_from(["commit", "rollback", "crash", "close"]), st.none()),
+    st.tuples(st.sampled_from(["flush", "commit", "rollback", "crash", "close"]), st.none()),
 )
 
 
@@ -474,6 +476,8 @@ def take_step(store: ActStore, step: Step) -> None:
             store.set_setting(key, value)
         case ("note", at_ms):
             store.note("act", at_ms, b"\x80")
+        case ("flush", _):
+            store.flush()
         case ("commit", _):
             store.commit()
             store.begin()

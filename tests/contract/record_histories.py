@@ -25,6 +25,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.sampled_from(["discard", "release", "show", "hide"]), _VERSIONS),
     st.tuples(st.just("hold"), st.sampled_from(BODIES)),
     st.tuples(st.just("refresh"), st.tuples(_VERSIONS, st.none() | st.integers(1, 9))),
+    st.tuples(st.sampled_from(["flush", "expect"]), st.just(0)),
     st.tuples(st.sampled_from(["commit", "rollback", "crash", "close"]), st.none()),
 )
 
@@ -45,6 +46,10 @@ def take_step(store: Any, step: Step) -> None:
                 store.put_body(body_hash_of(told), told)
         case "refresh":
             store.set_refresh(pool()[told[0]].record_id, told[1])
+        case "flush":
+            store.flush()
+        case "expect":
+            store.expect(pool())
         case "hide":
             store.hide(pool()[told].record_id)
         case _ if store.version(pool()[told].id) is not None:

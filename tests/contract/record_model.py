@@ -5,7 +5,7 @@ The model answers every question by looking through all that there is, so that n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import product
@@ -129,6 +129,12 @@ class Model:
         )
 
     # --- writes
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def expect(self, headers: Sequence[Header]) -> None:
+        """Everything is at hand."""
 
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         self.arrival += 1

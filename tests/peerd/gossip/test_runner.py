@@ -32,6 +32,22 @@ async def test_nothing_is_said_before_it_is_durable(autojump_clock):
         await stopped(nursery)
 
 
+async def test_what_is_held_back_is_written_before_a_thread_commits(autojump_clock, monkeypatch):
+    where: list[str] = []
+
+    async def elsewhere(work: Callable[[], Any]) -> Any:
+        where.append("thread")
+        return work()
+
+    stage = Stage(elsewhere)
+    monkeypatch.setattr(stage.store, "flush", lambda: where.append("flush"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.runner.run)
+        await stage.runner.submit(Disconnect())
+        await stopped(nursery)
+    assert where == ["flush", "thread"]
+
+
 async def test_what_waits_is_one_transaction(autojump_clock):
     stage = Stage()
     for number in range(1, 6):

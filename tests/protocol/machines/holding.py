@@ -126,7 +126,7 @@ class Holder:
     # --- events ---------------------------------------------------------------------------------------------
 
     def take(self, items: Iterable[RecordItem]) -> RecordIntake:
-        return self._note(self.run(lambda store: self.data.take(items, self.clock, store)))
+        return self._note(self.run(lambda store: self.data.take(list(items), self.clock, store)))
 
     def tick(self) -> RecordIntake:
         return self._note(self.run(lambda store: self.data.on_tick(self.grant, self.clock, store)))

@@ -11,6 +11,7 @@ from protocol.records.dates import DATE_MS_MAX, DATE_MS_MIN, date_ms, date_text
 
 DATES = st.integers(DATE_MS_MIN, DATE_MS_MAX)
 MINUTE = 60_000
+DAY = 1440 * MINUTE
 
 
 @given(DATES)
@@ -34,7 +35,7 @@ def test_dates_order_as_their_texts_do_to_the_second(one, other):
     assert (one < other) == (date_text(one) < date_text(other))
 
 
-@given(DATES.filter(lambda ms: abs(ms) < DATE_MS_MAX // 4), st.integers(-1439, 1439))
+@given(st.integers(DATE_MS_MIN + DAY, DATE_MS_MAX - DAY), st.integers(-1439, 1439))
 def test_local_time_with_an_offset_is_the_same_moment(ms, offset):
     local = date_text(ms + offset * MINUTE).removesuffix("Z")
     sign, size = ("-" if offset < 0 else "+"), abs(offset)

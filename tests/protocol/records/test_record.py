@@ -8,6 +8,7 @@ import hashlib
 from typing import Any
 from unittest.mock import patch
 
+import msgpack
 import pytest
 from hypothesis import given, strategies as st
 
@@ -413,6 +414,69 @@ def test_content_in_a_second_form_is_refused():
     longer = content.replace(b"\xa7version\x05", b"\xa7version\xcc\x05")
     signature = DAVE.sign(framed("peerd/record/1", longer))
     assert "canonical" in refused(encode([longer, DAVE.public.raw, signature])).detail
+
+
+# Values in a field that look nearly right, besides anything at all.
+NEARLY: st.SearchStrategy[Any] = st.sampled_from(
+    (0, 1, True, False, b"x" * 31, b"", "", "A")
+) | st.sampled_from((VERSION_MAX + 1, END_OF_TIME_S + 1, BODY_BYTES_MAX + 1, HLC_MAX + 1))
+ATTRIBUTES: st.SearchStrategy[Any] = st.sampled_from(
+    ([], [[]], [["a", 1, 1, 1]], [["a", 1, None]], [["a", 1, [[[[[[[[1]]]]]]]]]], [["b", 1, 1], ["a", 1, 1]])
+)
+
+
+def read_both_ways(raw: bytes) -> list[Header | None]:
+    """A header as it is read at once, and as it would be if it were not plain; None where it is refused."""
+    found: list[Header | None] = []
+    for plain in (record._plain_untrusted, lambda content: None):
+        with patch.object(record, "_plain_untrusted", plain):
+            try:
+                found.append(decode_untrusted_header(raw))
+            except RemoteProtocolError:
+                found.append(None)
+    return found
+
+
+@given(st.sampled_from(sorted(fields())), NEARLY | ATTRIBUTES | VALUES)
+def test_plain_header_is_read_as_any_other(name, value):
+    plain, other = read_both_ways(seal_header(fields(ext=None) | {name: value}, DAVE))
+    assert plain == other
+
+
+@given(headers(), st.data())
+def test_damaged_plain_header_is_read_as_any_other(header, data):
+    content = bytearray(header.content)
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    plain, other = read_both_ways(encode([bytes(content), DAVE.public.raw, bytes(64)]))
+    assert plain == other
+
+
+@pytest.mark.parametrize(
+    "absent", [(), ("deleted",), ("attributes",), ("body", "size"), ("expires",), ("deleted", "expires")]
+)
+def test_what_we_write_is_plain(absent):
+    header = good(ext=None, **dict.fromkeys(absent))
+    assert record._plain_untrusted(header.content) is not None
+
+
+def test_what_says_more_or_has_another_form_is_not_plain():
+    content = fields(ext=None)
+    assert record._plain_untrusted(encode(fields())) is None
+    assert record._plain_untrusted(encode(content | {"later": 1})) is None
+    backwards = {name: content[name] for name in sorted(content, reverse=True)}
+    assert record._plain_untrusted(msgpack.packb(backwards)) is None
+
+
+def test_only_so_many_keys_are_remembered_and_the_others_read_as_well(monkeypatch):
+    monkeypatch.setattr(record, "CREATORS_REMEMBERED_MAX", 2)
+    record._pids.clear()
+    for number in (1, 2, 3, 1):
+        writer = key(number)
+        told = fields(author=writer.public.pid)
+        assert decode_untrusted_header(seal_header(told, writer)).author == writer.public.pid
+        assert len(record._pids) <= 2
+    refused(seal_header(fields(author=key(2).public.pid), key(1)))
 
 
 # --- items ------------------------------------------------------------------------------------------------
