@@ -179,7 +179,7 @@ STORE_WAL_PAGES_MAX = (
     4_000  # of 4 KiB in the log; beyond it they are moved into the database, each once: many come again
 )
 STORE_WAL_BYTES_MAX = 16 * 1024 * 1024  # a log that a long reader let grow is cut back to this
-STORE_HELD_BACK_BYTES_MAX = 64 * 1024  # of new records; a transaction that has more writes on the way
+STORE_HELD_BACK_BYTES_MAX = 64 * 1024  # of new records; when there are more, they are written
 STORE_CACHE_KIB = 16 * 1024  # of pages in memory: the indexes to which 100,000 records are added
 
 # --- records (design section 6; protocol-study 4.2) ---------------------------------------------------------

@@ -39,6 +39,7 @@ from protocol.limits import (
 log = logging.getLogger(__name__)
 
 _CHECKS_OF_ONE_THREAD = 32  # about 4 ms; more are worth a second thread
+_BATCHES_OF_ONE_PROCESS = 2  # the second is there when the first is done, however long the loop is held then
 
 
 class Checker(Protocol):
@@ -93,7 +94,8 @@ class CheckingProcesses:
         self._command = command
         self._batches_in, self._batches = trio.open_memory_channel[_Batch](CHECKING_BATCHES_WAITING_MAX)
         self._nursery: trio.Nursery | None = None
-        self._processes = self._ready = self._busy = 0  # alive or starting; that answer; that have a batch
+        self._processes = self._ready = 0  # alive or starting; that answer
+        self._given = 0  # batches that they have
         self._demand = 0  # signatures in large batches, without a pause in which a process would be let go
         self._demanded_s = self._broken_until_s = 0.0
 
@@ -130,7 +132,8 @@ class CheckingProcesses:
         if (
             self._nursery is not None
             and self._demand >= CHECKING_WORTH_MIN
-            and self._processes == self._busy < self._processes_max
+            and self._processes < self._processes_max
+            and self._given == self._processes * _BATCHES_OF_ONE_PROCESS
             and now_s >= self._broken_until_s
         ):
             self._processes += 1
@@ -145,11 +148,12 @@ class CheckingProcesses:
             async with _worker(self._command) as worker:
                 ready = 1
                 self._ready += 1
-                while (batch := await self._next()) is not None:
-                    await self._answer(batch, worker)
-        except (OSError, EOFError, trio.BrokenResourceError, trio.TooSlowError) as error:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(_BATCHES_OF_ONE_PROCESS):
+                        nursery.start_soon(self._give, worker)
+        except* (OSError, EOFError, trio.BrokenResourceError, trio.TooSlowError) as errors:
             self._broken_until_s = trio.current_time() + CHECKING_RETRY_S
-            detail = f"{type(error).__name__}: {error}"
+            detail = "; ".join(f"{type(error).__name__}: {error}" for error in errors.exceptions)
             log.warning("signatures are checked on threads: a process failed", extra={"detail": detail})
         finally:
             self._processes -= 1
@@ -157,17 +161,22 @@ class CheckingProcesses:
             if not self._ready:
                 self._give_back()
 
+    async def _give(self, worker: _Worker) -> None:
+        """Give a process one batch after another, beside others who do so."""
+        while (batch := await self._next()) is not None:
+            await self._answer(batch, worker)
+
     async def _next(self) -> _Batch | None:
         with trio.move_on_after(CHECKING_IDLE_S_MAX):
             return await self._batches.receive()
         return None
 
     async def _answer(self, batch: _Batch, worker: _Worker) -> None:
-        self._busy += 1
+        self._given += 1
         try:
             batch.held = await worker.ask(batch.packed)
         finally:
-            self._busy -= 1
+            self._given -= 1
             batch.done.set()
 
     def _give_back(self) -> None:
@@ -193,12 +202,17 @@ class _Worker:
         assert process.stdio is not None
         self.pid = process.pid
         self._stdio = process.stdio
+        self._asking = trio.Lock()
+        self._hearing = trio.Lock()
 
     async def ask(self, packed: bytes) -> bool:
-        """Whether all of a batch hold. Raises: as `hear`."""
-        with trio.fail_after(CHECKING_ANSWER_S_MAX):
-            await self._stdio.send_all(packed)
-        return await self.hear() == HOLD
+        """Whether all of a batch hold; several may ask at once. Raises: as `hear`."""
+        async with self._asking:
+            with trio.fail_after(CHECKING_ANSWER_S_MAX):
+                await self._stdio.send_all(packed)
+        # Who waits for the lock gets it in turn: answers come in the order of the questions.
+        async with self._hearing:
+            return await self.hear() == HOLD
 
     async def hear(self) -> bytes:
         """One word of it. Raises: TooSlowError; EOFError and BrokenResourceError when it has ended."""

@@ -2,7 +2,8 @@
 
 Commit, then speak. One task per group takes what waits, lets the machine handle each event inside one
 transaction, commits once in a worker thread, and only then performs the outputs, rings the bell for
-applications and answers commands.
+applications and answers commands. What the store holds back is written by the loop: a thread gives the
+interpreter's lock away with each statement, and gets it back, while the loop works, 5 ms later.
 
 Machine and store belong to one turn at a time: the crank's, or that of somebody who reads (`ask`) between two
 turns of it, from what is committed. A reader runs in its own task, so that its mistakes are its own.
@@ -38,7 +39,7 @@ from protocol.records.record_set import RecordSet
 T = TypeVar("T")
 Perform = Callable[[Sequence[Output]], None]
 
-_TURN_HELD_S = 0.01  # after which a turn lets other tasks go on before its next event
+_TURN_HELD_S = 0.005  # after which a turn lets other tasks go on before its next event
 
 
 class RunnerStore(ActStore, RecordSet, Protocol):

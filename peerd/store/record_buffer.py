@@ -1,9 +1,9 @@
 """What a transaction adds to a group's records, held back until it is written in one go.
 
 Most of what arrives is a new record: a version, its body, and a line of what is shown. Written one by one
-while the machine works, each costs several calls of SQLite that the loop waits for; written together at the
-commit, they cost half, on the thread that commits. So new rows are kept here, and whoever reads asks here
-first. Anything that is not about new rows goes to the tables at once.
+while the machine works, each costs several calls of SQLite; written many at a time, they cost half. So new
+rows are kept here for a while, and whoever reads asks here first. Anything that is not about new rows goes to
+the tables at once.
 
 The counts of creators are held back alike: they change with every record and are few.
 """

@@ -41,7 +41,8 @@ class RecordStore:
     """The records in a database; whoever owns that begins and ends the transactions. Raises what `Database`
     raises.
 
-    New rows are held back in `_fresh` until the commit, or until something else must be written about them.
+    New rows are held back in `_fresh` until there are many, something else must be written about them, or the
+    transaction ends.
     `_known` and `_bodies` remember what the open transaction has read of the tables about records and bodies.
     """
 

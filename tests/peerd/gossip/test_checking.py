@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from peerd.gossip.checking import (
+    _BATCHES_OF_ONE_PROCESS,
     _CHECKS_OF_ONE_THREAD,
     CheckingProcesses,
     cores_here,
@@ -107,8 +108,8 @@ class Bench:
         for number in range(processes):
             self.check._want(CHECKING_WORTH_MIN)
             await self.settle(number + 1)
-            self.check._busy += 1  # as if it had something to do
-        self.check._busy -= processes
+            self.check._given += _BATCHES_OF_ONE_PROCESS  # as if it had its hands full
+        self.check._given -= processes * _BATCHES_OF_ONE_PROCESS
         self.on_threads.clear()
 
 
@@ -158,6 +159,22 @@ async def test_a_process_starts_when_it_is_worth_it_and_finds_the_bad_one(begin)
     assert bench.on_threads, "a few are not worth the way"
 
 
+async def test_each_of_many_batches_gets_its_own_answer(begin):
+    bench = await begin()
+    await bench.warm()
+    held: dict[int, bool] = {}
+
+    async def check(number: int) -> None:
+        held[number] = await bench.check([*LARGE, GOOD if number % 3 else BAD])
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3 * _BATCHES_OF_ONE_PROCESS):
+            nursery.start_soon(check, number)
+    assert held == {number: number % 3 > 0 for number in held}
+    assert len(held) == 3 * _BATCHES_OF_ONE_PROCESS
+    assert not bench.on_threads
+
+
 async def test_after_a_pause_demand_is_counted_anew(begin, mock_clock):
     bench = await begin()
     assert await bench.check(ENOUGH[1:])
@@ -188,14 +205,14 @@ async def test_there_are_only_so_many_processes_and_batches_that_wait(begin, moc
         held.append(await bench.check(checks))
 
     async with trio.open_nursery() as nursery:
-        for number in range(2 + CHECKING_BATCHES_WAITING_MAX + 2):
+        for number in range(2 * _BATCHES_OF_ONE_PROCESS + CHECKING_BATCHES_WAITING_MAX + 2):
             nursery.start_soon(check, [*LARGE, BAD] if number % 3 else LARGE)
         await trio.testing.wait_all_tasks_blocked()
         assert bench.check._batches.statistics().current_buffer_used == CHECKING_BATCHES_WAITING_MAX
         assert bench.check._batches.statistics().tasks_waiting_send == 2
         assert bench.check._processes == 2
         mock_clock.jump(CHECKING_ANSWER_S_MAX + 1)
-    assert sorted(held) == [False] * 8 + [True] * 4
+    assert sorted(held) == [False] * 9 + [True] * 5
     assert len(bench.started) == 2
 
 
@@ -232,7 +249,7 @@ async def test_a_process_that_is_killed_at_work_harms_nobody(begin):
 
 
 async def kill_when_busy(bench: Bench) -> None:
-    while not bench.check._busy:
+    while not bench.check._given:
         await in_thread(lambda: None)
     os.kill(bench.started[0].pid, signal.SIGKILL)
 
