@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from msgspec import Meta, Struct
 
-from protocol.codec import decode_untrusted_struct, encode_struct
+from protocol.codec import decode_untrusted_struct, encode_struct, prepared
 from protocol.credentials.keys import PrivateKey, PublicKey, public_key_untrusted
 from protocol.errors import RemoteProtocolError, RuleError
 
@@ -58,6 +58,7 @@ class _Head(Struct, frozen=True, kw_only=True):
     nonce: Annotated[bytes, Meta(min_length=_NONCE_BYTES, max_length=_NONCE_BYTES)]
 
 
+@prepared
 class _File(_Head, frozen=True, kw_only=True):
     sealed: Annotated[bytes, Meta(min_length=_KEY_BYTES + _TAG_BYTES, max_length=_KEY_BYTES + _TAG_BYTES)]
 

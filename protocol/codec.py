@@ -21,6 +21,8 @@ from protocol.limits import CODEC_DEPTH_MAX, CODEC_ELEMENTS_MAX, CODEC_NODES_MAX
 
 T = TypeVar("T")
 
+_prepared: set[type] = set()
+
 # msgspec writes faster than msgpack, and as short. It cannot read with bounds.
 _write = msgspec.msgpack.Encoder().encode
 _write_sorted = msgspec.msgpack.Encoder(order="sorted").encode
@@ -82,7 +84,10 @@ def decode_untrusted_struct(data: bytes, kind: type[T], *, bytes_max: int) -> T:
 
 
 def convert_untrusted(value: Any, kind: type[T]) -> T:
-    """Give a decoded value its checked type. Raises: RemoteProtocolError, and nothing else."""
+    """Give a decoded value its checked type, one that is `prepared`. Raises: RemoteProtocolError, and nothing
+    else.
+    """
+    assert kind in _prepared, kind
     try:
         return msgspec.convert(value, kind, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
@@ -96,6 +101,7 @@ def prepared(kind: type[T]) -> type[T]:
     first used and shows the unfinished outcome to other threads, which end the process.
     """
     msgspec.msgpack.Decoder(kind)
+    _prepared.add(kind)
     return kind
 
 

@@ -14,10 +14,11 @@ import http.client
 import select
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -42,6 +43,9 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 OCTETS: Final = "application/octet-stream"
 START_HINT: Final = "start it: peerd run"
+
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+_making_decoders = threading.Lock()
 
 
 class ClientError(Exception):
@@ -551,14 +555,26 @@ def _local(slug: str, detail: str, hint: str = "") -> schema.Problem:
 
 def _problem(status: int, content: bytes) -> schema.Problem:
     try:
-        return msgspec.json.decode(content, type=schema.Problem)
+        return _decoder(schema.Problem).decode(content)
     except msgspec.DecodeError:
         return _local("internal", f"What answers with status {status} at the socket is no peerd.")
 
 
 def _decoded(content: bytes, reply: type[R]) -> R:
     try:
-        return msgspec.json.decode(content, type=reply)
+        return _decoder(reply).decode(content)
     except msgspec.DecodeError as error:
         detail = f"The answer is not what this version of peerd understands: {error}."
         raise ApiError(_local("internal", detail, "use the same version as the daemon's")) from error
+
+
+def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
+    """The decoder of a kind of answer, made once.
+
+    Guards: two clients in two threads that decode the first of a kind at once: msgspec shows the unfinished
+    fields of one to the other, which ends the program.
+    """
+    with _making_decoders:
+        if kind not in _decoders:
+            _decoders[kind] = msgspec.json.Decoder(kind)
+    return _decoders[kind]

@@ -13,7 +13,7 @@ import msgspec
 from peerd.store.database import Database, Row, check_number
 from peerd.store.migrations import DAEMON_SCHEMA
 from peerd.store.settings import read_setting, write_setting
-from protocol.codec import decode_untrusted_struct, encode_struct
+from protocol.codec import decode_untrusted_struct, encode_struct, prepared
 from protocol.ids import AUTHORITY_BYTES, GID_BYTES
 from protocol.limits import CATALOGUE_ENTRY_BYTES_MAX, KNOWN_ADDRESSES_MAX
 
@@ -25,6 +25,7 @@ class GroupState(Enum):
     OPEN = "open"
 
 
+@prepared
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One group that the user takes part in.
 

@@ -20,6 +20,7 @@ from protocol.machines.events import (
     AddRecord,
     Adopt,
     Annul,
+    Command,
     DeleteRecord,
     Import,
     Imported,
@@ -42,22 +43,6 @@ from protocol.machines.sets import Sets
 from protocol.machines.upkeep import Seen, Upkeep
 from protocol.peer_time import Moment
 from protocol.records.record_set import GroupSet
-
-Command = (
-    Adopt
-    | LearnRemoval
-    | Issue
-    | SetProperties
-    | Revoke
-    | Resign
-    | Annul
-    | RotateRoot
-    | ImportRootActs
-    | AddRecord
-    | UpdateRecord
-    | DeleteRecord
-    | Import
-)
 
 
 class Commands:

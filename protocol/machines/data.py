@@ -17,7 +17,7 @@ from protocol.credentials.keys import PrivateKey
 from protocol.errors import RuleError
 from protocol.machines.data_ids import DataIds
 from protocol.machines.directory import ContactWish
-from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord, Written
+from protocol.machines.events import AddRecord, DeleteRecord, RecordCommand, UpdateRecord, Written
 from protocol.machines.group_time import GroupTime
 from protocol.machines.record_keeping import header_in
 from protocol.machines.records import RecordIntake, Records
@@ -27,8 +27,6 @@ from protocol.peer_time import Moment
 from protocol.records.record import RecordItem
 from protocol.records.record_set import GroupSet, State
 from protocol.records.reserved import CONTACT_TYPE, EMPTY_MANIFEST, MANIFEST_IDS_MAX, encode_manifest
-
-Command = AddRecord | UpdateRecord | DeleteRecord
 
 
 class Data:
@@ -109,7 +107,7 @@ class Data:
     # --- what users write -----------------------------------------------------------------------------------
 
     def write(
-        self, command: Command, grant: Grant | None, now: Moment, store: GroupSet
+        self, command: RecordCommand, grant: Grant | None, now: Moment, store: GroupSet
     ) -> tuple[RecordIntake, Written]:
         """Do what a user wants. Raises: RuleError, with nothing changed."""
         pen = self._pen(grant, now, store)
@@ -165,7 +163,7 @@ class Data:
             if one.author == pid and one.state is State.KEPT
         ]
 
-    def _note_refresh(self, command: Command, item: RecordItem, store: GroupSet) -> None:
+    def _note_refresh(self, command: RecordCommand, item: RecordItem, store: GroupSet) -> None:
         header = item.header
         refresh = None if isinstance(command, DeleteRecord) else command.auto_refresh
         if header.deleted or refresh is False:
@@ -196,6 +194,6 @@ class Data:
         return min((due for due in dues if due is not None), default=None)
 
 
-def _says_when(command: Command) -> bool:
+def _says_when(command: RecordCommand) -> bool:
     """Whether a user says when the record is to expire."""
     return not isinstance(command, DeleteRecord) and command.expires is not None

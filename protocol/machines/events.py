@@ -246,16 +246,11 @@ class Tick:
     """Nothing happened but the time; sent at `next_deadline()`."""
 
 
-Input = (
-    LinkUp
-    | LinkDown
-    | Received
-    | DialFailed
-    | Adopt
+# What the user of a group wants, carried out by `commands`.
+RecordCommand = AddRecord | UpdateRecord | DeleteRecord
+Command = (
+    Adopt
     | LearnRemoval
-    | Connect
-    | Disconnect
-    | Stop
     | Issue
     | SetProperties
     | Revoke
@@ -263,12 +258,10 @@ Input = (
     | Annul
     | RotateRoot
     | ImportRootActs
-    | AddRecord
-    | UpdateRecord
-    | DeleteRecord
+    | RecordCommand
     | Import
-    | Tick
 )
+Input = LinkUp | LinkDown | Received | DialFailed | Connect | Disconnect | Stop | Command | Tick
 
 
 # --- outputs ------------------------------------------------------------------------------------------------

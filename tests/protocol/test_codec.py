@@ -18,6 +18,7 @@ from protocol.codec import (
     decode_untrusted_struct,
     encode,
     encode_struct,
+    prepared,
 )
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import CODEC_DEPTH_MAX, CODEC_ELEMENTS_MAX, CODEC_NODES_MAX
@@ -147,6 +148,7 @@ def test_a_document_longer_than_its_bound_is_not_looked_at():
         decode_untrusted(b"\xc1" * 11, bytes_max=10)
 
 
+@prepared
 class Point(msgspec.Struct, omit_defaults=True):
     x: Annotated[int, msgspec.Meta(ge=0, le=9)]
     note: bytes = b""
@@ -163,6 +165,11 @@ def test_a_struct_leaves_out_what_is_at_its_default_and_ignores_what_it_does_not
 def test_a_value_of_another_type_is_malformed(value):
     with pytest.raises(RemoteProtocolError):
         convert_untrusted(value, Point)
+
+
+def test_a_type_that_is_not_prepared_is_our_own_mistake():
+    with pytest.raises(AssertionError):
+        convert_untrusted({}, msgspec.defstruct("Other", []))
 
 
 def test_what_cannot_be_sent_is_our_own_mistake():

@@ -18,9 +18,9 @@ from protocol.authority.acts import Act
 from protocol.authority.admission import Valid, admit
 from protocol.authority.elements import Element, admit_der
 from protocol.authority.view import View
-from protocol.machines.data import Command, Data
+from protocol.machines.data import Data
 from protocol.machines.data_ids import DataIds, mark_at
-from protocol.machines.events import Written
+from protocol.machines.events import RecordCommand, Written
 from protocol.machines.record_keeping import Change, header_in
 from protocol.machines.records import RecordIntake
 from protocol.peer_time import Moment
@@ -131,7 +131,7 @@ class Holder:
     def tick(self) -> RecordIntake:
         return self._note(self.run(lambda store: self.data.on_tick(self.grant, self.clock, store)))
 
-    def write(self, command: Command) -> Written:
+    def write(self, command: RecordCommand) -> Written:
         intake, written = self.run(lambda store: self.data.write(command, self.grant, self.clock, store))
         self._note(intake)
         return written

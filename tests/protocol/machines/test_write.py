@@ -17,8 +17,7 @@ from protocol.limits import (
     REFRESHED_MAX,
 )
 from protocol.machines import refresh
-from protocol.machines.data import Command
-from protocol.machines.events import AddRecord, DeleteRecord, UpdateRecord
+from protocol.machines.events import AddRecord, DeleteRecord, RecordCommand, UpdateRecord
 from protocol.peer_time import Window, hlc_at
 from protocol.records.admission import Valid, judge
 from protocol.records.attributes import INT, STRING, Attribute
@@ -42,7 +41,7 @@ def refused(code: str, holder: Holder, command) -> RuleError:
     return caught.value
 
 
-def obey(holder: Holder, command: Command):
+def obey(holder: Holder, command: RecordCommand):
     return holder.run(lambda store: holder.data.write(command, holder.grant, holder.clock, store))
 
 
@@ -178,7 +177,7 @@ def test_what_is_signed_is_valid_for_everybody_and_wins(told, record_type, name,
     ids: list[bytes] = []
     hints: list[str] = []
     rng = random.Random(len(told))
-    command: Command
+    command: RecordCommand
     for what, number, life_s, attributes_, body in told:
         expires = None if life_s is None else holder.clock.utc_s + life_s
         match what:
