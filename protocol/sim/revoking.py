@@ -185,18 +185,8 @@ class Deaf(Node):
 def enlist(world: World, name: str, role: int, friend: str) -> Deaf:
     """A new member that is deaf to the revocation of `friend`; nobody counts on it."""
     (bundle,) = world.invite([name], role)
-    node = Deaf(
-        name,
-        world.key(name),
-        world.gid,
-        schedule=world.schedule,
-        network=world.network,
-        trace=world.trace,
-        rng=random.Random(world.rng.getrandbits(64)),  # noqa: S311 - a run must repeat
-        hooks=world,
-    )
+    node = world.make(name, Deaf)
     node.friend = world.key(friend).public
-    world.nodes[name] = node
     world.faulty[name] = Faulty()
     node.start()
     node.submit(Adopt(bundle, "invitation"))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TypeVar
 
 from protocol.authority.bodies import PropertiesBody
 from protocol.authority.bundle import Bundle, decode_untrusted_bundle
@@ -46,6 +47,8 @@ from protocol.sim.node import EPOCH_MS, New, Node
 from protocol.sim.schedule import Schedule
 from protocol.sim.trace import Trace
 from protocol.wire.messages import Message, News, Piece, Records, Transfer
+
+N = TypeVar("N", bound=Node)
 
 AGREE_STEP_MS = 100  # how often it is looked whether all agree
 COMMAND_MS_MAX = 10_000
@@ -157,7 +160,7 @@ class World:
             now=Moment(0, EPOCH_MS),
         )
         self.gid = founding.root.gid
-        node = self._node(name)
+        node = self.make(name, Node)
         node.store.begin()
         for element in founding.elements:
             node.store.put(element.id, element.raw)
@@ -166,8 +169,9 @@ class World:
         node.start()
         return node
 
-    def _node(self, name: str) -> Node:
-        node = Node(
+    def make(self, name: str, kind: type[N]) -> N:
+        """A new node that is down, knows nobody, and has no credential."""
+        node = kind(
             name,
             self.key(name),
             self.gid,
@@ -248,15 +252,11 @@ class World:
 
     def open_with(self, name: str, bundle: Bundle, addresses: Sequence[str], *, only: bool = False) -> Node:
         """A new node that has its credential, by invitation or pickup."""
-        node = self._node(name)
+        node = self.make(name, Node)
         node.start()
         node.submit(Adopt(bundle, "invitation"))
         node.submit(Connect(tuple(addresses), only))
         return node
-
-    def stranger(self, name: str) -> Node:
-        """A new node that is down, knows nobody, and has no credential."""
-        return self._node(name)
 
     def admit(
         self,

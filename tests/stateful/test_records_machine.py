@@ -233,7 +233,7 @@ def _check_order(world: World) -> None:
     everything = {item.header.id: item for node in nodes for item in _items(node)}
     items = list(everything.values())
     world.rng.shuffle(items)
-    witness = world.stranger("witness")
+    witness = world.make("witness", Node)
     witness.start()
     half = len(items) // 2
     world.command(witness, Import((), tuple(items[:half])))
