@@ -392,7 +392,7 @@ class PropertiesChange(Request, frozen=True, kw_only=True):
 
 
 class Properties(Reply, frozen=True, kw_only=True):
-    """The group's properties; `modified` is when the act that set them was signed, by the group's root.
+    """The group's properties, signed by its root at `modified`; `default_life_s` is ours where none is set.
 
     `renew_auto`: administrators' daemons renew credentials by themselves, when `1 / renew_left` of a life is
     left, for `renew_valid_s` (0: as long as before), but not whom they have not seen for `renew_unseen_s`.

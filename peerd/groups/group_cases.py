@@ -25,6 +25,7 @@ from protocol.credentials.keys import PrivateKey
 from protocol.credentials.names import check_classifier, check_comment, check_friendly_name, parse_peer_name
 from protocol.errors import RuleError
 from protocol.ids import AUTHORITY_BYTES
+from protocol.limits import DEFAULT_LIFE_S
 from protocol.machines.events import Connect, Disconnect, SetProperties
 from protocol.machines.upkeep import policy_in
 from protocol.peer_time import Moment, hlc_ms
@@ -255,7 +256,7 @@ def _properties(opened: OpenGroup) -> schema.Properties:
         classifier=view.root.classifier,
         friendly_name=body.friendly,
         comment=body.comment,
-        default_life_s=body.default_life,
+        default_life_s=body.default_life or DEFAULT_LIFE_S,
         renew_auto=policy.auto,
         renew_left=policy.left,
         renew_valid_s=policy.valid_s,

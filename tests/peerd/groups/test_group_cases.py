@@ -16,7 +16,7 @@ from protocol.authority.root import commitment_of
 from protocol.credentials.keys import PrivateKey
 from protocol.credentials.recovery import parse_recovery_key
 from protocol.errors import RuleError
-from protocol.limits import INVITATION_ADDRESSES_MAX, KNOWN_ADDRESSES_MAX
+from protocol.limits import DEFAULT_LIFE_S, INVITATION_ADDRESSES_MAX, KNOWN_ADDRESSES_MAX
 from tests.support.builders import DAY
 from tests.support.cluster import Cluster, Node, agreed, calm, cluster, grow, until
 from tests.support.keys import named
@@ -65,7 +65,7 @@ async def test_a_new_group_is_open_and_its_creator_administers_it(tmp_path, auto
         assert (group.credential.issuer, group.credential.not_after) == (group.group, None)
         properties = await alice.service.properties("pizza")
         assert (properties.friendly_name, properties.comment) == ("Pizza", "On Fridays")
-        assert properties.default_life_s == 0
+        assert properties.default_life_s == DEFAULT_LIFE_S
 
 
 async def test_without_an_identity_the_first_group_makes_one(tmp_path, autojump_clock):
@@ -499,7 +499,7 @@ async def test_the_root_changes_what_is_given_and_the_rest_stays(tmp_path, autoj
         cleared = await alice.service.change_properties(
             group, schema.PropertiesChange(comment="", default_life_s=0)
         )
-        assert (cleared.comment, cleared.default_life_s, cleared.friendly_name) == ("", 0, "Us")
+        assert (cleared.comment, cleared.default_life_s, cleared.friendly_name) == ("", DEFAULT_LIFE_S, "Us")
 
 
 async def test_of_the_renewal_policy_too_what_is_not_given_stays(tmp_path, autojump_clock):
