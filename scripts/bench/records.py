@@ -322,5 +322,6 @@ def rows(directory: Path, count: int) -> list[Row]:
     sent = prepare(directory / "writer.db", count)
     told = _on_one_thread(directory, sent)
     tried = sorted((_by_a_node(directory / f"node{n}.db", sent) for n in range(_ROUNDS)), key=itemgetter(0))
-    shares = ", ".join(f"{share:.0%}" for share, _ in tried)
-    return [*told, *tried[_ROUNDS // 2][1], Row(f"  the middle one of {_ROUNDS} runs", "", shares)]
+    share, middle = tried[_ROUNDS // 2]
+    shares = ", ".join(f"{one:.0%}" for one, _ in tried)
+    return [*told, *middle, Row(f"  the middle one of {_ROUNDS} runs", f"{share:.0%}", shares)]
