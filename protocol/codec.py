@@ -32,7 +32,7 @@ def encode(value: Any) -> bytes:
     """The canonical bytes of `value`: None, bool, int (-2**63 … 2**64-1), str, bytes, list or tuple, dict
     with text keys.
     """
-    assert _is_plain(value), value
+    assert _is_plain(value), "of a type that is not sent"
     return _write_sorted(value)
 
 

@@ -34,7 +34,8 @@ from protocol.records.record_set import State, Version, WantedBody
 _TALLIES = "records"  # the setting in which the tallies are
 _EXPECTED_MIN = 8  # below it, looking up one by one costs less
 _VERSIONS_OF = f"SELECT {VERSION_COLUMNS} FROM versions WHERE record_id"  # noqa: S608
-_BODIES_NAMED = "SELECT names, body FROM versions WHERE names_key"
+# One version is enough: a thousand may name the same body.
+_NAMING_BODY = "SELECT names, body FROM versions WHERE names_key = ? AND names = ? LIMIT 1"
 
 
 class RecordStore:
@@ -105,11 +106,12 @@ class RecordStore:
             row = row_in(values, self._database.damaged)
             unknown[row.record_id].append(row)
         self._known |= unknown
-        hashes = [header.body_hash for header in headers if header.body_hash is not None]
-        keys = {key_of(body_hash): None for body_hash in hashes if body_hash not in self._bodies}
-        named: dict[bytes, int | None] = dict(self._database.rows_in(_BODIES_NAMED, list(keys)))
+        asked = {header.body_hash for header in headers if header.body_hash is not None}
+        hashes = asked - self._bodies.keys()
+        keys = ((key_of(body_hash), body_hash) for body_hash in hashes)
+        named: dict[bytes, int | None] = dict(self._database.rows_for_each(_NAMING_BODY, keys))
         for body_hash in hashes:
-            self._bodies.setdefault(body_hash, (body_hash in named, named.get(body_hash)))
+            self._bodies[body_hash] = body_hash in named, named.get(body_hash)
 
     def put_version(self, header: Header, state: State, at_ms: int) -> None:
         """See `RecordSet`."""
@@ -476,11 +478,8 @@ class RecordStore:
         """The same, of the versions and bodies that are not held back."""
         found = self._bodies.get(body_hash)
         if found is None:
-            rows = self._database.rows(
-                "SELECT body FROM versions WHERE names_key = ? AND names = ? LIMIT 1",
-                (key_of(body_hash), body_hash),
-            )
-            found = (bool(rows), rows[0][0] if rows else None)
+            rows = self._database.rows(_NAMING_BODY, (key_of(body_hash), body_hash))
+            found = (bool(rows), rows[0][1] if rows else None)
             if self._database.writing:
                 self._bodies[body_hash] = found
         return found

@@ -339,6 +339,29 @@ def test_many_new_records_are_written_whole(tmp_path):
     store.close()
 
 
+def test_of_a_body_that_many_name_one_version_is_looked_up(tmp_path, monkeypatch):
+    store = GroupStore(tmp_path / "group.db")
+    store.begin()
+    for number in range(100):
+        store.put_version(version(number, body=b"the same"), KEPT, 0)
+    store.put_body(body_hash_of(b"the same"), b"the same")
+    store.commit()
+    found: list[Any] = []
+    look_up = store._database.rows_for_each
+
+    def listen(*told: Any) -> Any:
+        found.append(look_up(*told))
+        return found[-1]
+
+    monkeypatch.setattr(store._database, "rows_for_each", listen)
+    store.begin()
+    store.expect([version(number, body=b"the same") for number in range(100, 120)])
+    assert [len(rows) for rows in found] == [1]
+    assert store.has_body(body_hash_of(b"the same"))
+    store.rollback()
+    store.close()
+
+
 def test_every_statement_about_records_begins_at_an_index(tmp_path):
     store = GroupStore(tmp_path / "group.db")
     writer = store._database._writer
