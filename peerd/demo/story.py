@@ -23,7 +23,7 @@ from peerd.errors import PeerdError
 NAMES = ("alice", "bob", "carol", "dave", "erin")
 SHORT_LIFE_S = 5  # of the credential that ends while its subject is away
 PICKUP_TARGET_MS = 100
-RENEWED_LIFE_S = 4  # of those that are renewed by themselves
+RENEWED_LIFE_S = 6  # of those that are renewed by themselves, in their last two seconds
 GENERATIONS = 2  # that somebody misses
 
 

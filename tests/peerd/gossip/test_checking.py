@@ -99,9 +99,14 @@ class Bench:
             await self.check.run()
 
     async def settle(self, processes: int) -> None:
-        """Wait until so many processes answer, and none is about to start or to end."""
-        while (self.check._ready, self.check._processes) != (processes, processes):
+        """Wait until so many processes answer, all wait for batches, and none is about to start or to end."""
+        idle = (processes, processes, processes * _BATCHES_OF_ONE_PROCESS)
+        while (self.check._ready, self.check._processes, self.waiting()) != idle:
             await in_thread(lambda: None)
+
+    def waiting(self) -> int:
+        """How many wait to give a process a batch."""
+        return self.check._batches.statistics().tasks_waiting_receive
 
     async def warm(self, processes: int = 1) -> None:
         """Have so many of them."""
