@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,6 @@ Value = bytes | str | int | None
 Row = tuple[Any, ...]
 
 _length = struct.Struct(">I").pack
-_KEYS_AT_ONCE = 64
-_KEYS = ", ".join("?" * _KEYS_AT_ONCE)
 _OPTIONS = {
     apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
     apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA: 0,
@@ -164,17 +162,6 @@ class Database:
             return self._writer.executemany(sql, bindings).fetchall()
         except _MEDIUM_ERRORS as error:
             raise self._failed_with(error) from error
-
-    def rows_in(self, sql: str, keys: Sequence[Value]) -> list[Row]:
-        """What a statement that ends with a column finds for rows in which that is one of the keys, in no
-        particular order.
-        """
-        found: list[Row] = []
-        for start in range(0, len(keys), _KEYS_AT_ONCE):
-            part = tuple(keys[start : start + _KEYS_AT_ONCE])
-            filler = (part[0],) * (_KEYS_AT_ONCE - len(part))  # one text for all, which is compiled once
-            found += self.rows(f"{sql} IN ({_KEYS})", part + filler)
-        return found
 
     def write(self, sql: str, bindings: tuple[Value, ...] = ()) -> list[Row]:
         """Run a statement that changes something, and give what it returns."""

@@ -33,7 +33,7 @@ from protocol.records.record_set import State, Version, WantedBody
 
 _TALLIES = "records"  # the setting in which the tallies are
 _EXPECTED_MIN = 8  # below it, looking up one by one costs less
-_VERSIONS_OF = f"SELECT {VERSION_COLUMNS} FROM versions WHERE record_id"  # noqa: S608
+_VERSIONS_OF = f"SELECT {VERSION_COLUMNS} FROM versions WHERE record_id = ?"  # noqa: S608
 # One version is enough: a thousand may name the same body.
 _NAMING_BODY = "SELECT names, body FROM versions WHERE names_key = ? AND names = ? LIMIT 1"
 
@@ -102,7 +102,7 @@ class RecordStore:
         unknown: dict[bytes, list[VersionRow]] = {
             header.record_id: [] for header in headers if header.record_id not in self._known
         }
-        for values in self._database.rows_in(_VERSIONS_OF, list(unknown)):
+        for values in self._database.rows_for_each(_VERSIONS_OF, ((one,) for one in unknown)):
             row = row_in(values, self._database.damaged)
             unknown[row.record_id].append(row)
         self._known |= unknown

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -51,15 +52,11 @@ _RANDOM_BYTES = 8
 # Behind the content stand the key and the signature, each with two bytes that tell a byte string's length.
 _TAIL_BYTES = 2 + 32 + 2 + SIGNATURE_BYTES
 
-_creators: dict[tuple[bytes, bytes], bytes] = {}  # what `_creator_bits` has found of late
-_pids: dict[bytes, bytes] = {}  # and `_pid_of`
-
 _Id = Annotated[bytes, Meta(min_length=32, max_length=32)]
 _RecordId = Annotated[bytes, Meta(min_length=RECORD_ID_BYTES, max_length=RECORD_ID_BYTES)]
 _Hlc = Annotated[int, Meta(ge=0, le=HLC_MAX)]
 
 
-@prepared
 class _Plain(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of the signed map that this version of peerd writes, as they are checked on arrival. Their
     order is the canonical one, so that writing them gives the canonical map.
@@ -177,16 +174,11 @@ def id_is_of_creator(record_id: bytes, gid: bytes, creator: bytes) -> bool:
     return bytes([record_id[0] & ~_DURABLE_BIT]) + record_id[1:_RANDOM_BYTES] == bound
 
 
+@lru_cache(CREATORS_REMEMBERED_MAX)
 def _creator_bits(gid: bytes, creator: bytes) -> bytes:
     """63 bits of a hash in 8 bytes, the first bit clear."""
-    bits = _creators.get((gid, creator))
-    if bits is None:
-        hashed = tagged_hash(_RECORD_ID_TAG, gid, creator)
-        bits = bytes([hashed[0] & ~_DURABLE_BIT]) + hashed[1:_RANDOM_BYTES]
-        if len(_creators) >= CREATORS_REMEMBERED_MAX:
-            _creators.clear()
-        _creators[gid, creator] = bits
-    return bits
+    hashed = tagged_hash(_RECORD_ID_TAG, gid, creator)
+    return bytes([hashed[0] & ~_DURABLE_BIT]) + hashed[1:_RANDOM_BYTES]
 
 
 def body_hash_of(body: bytes) -> bytes:
@@ -338,15 +330,10 @@ def _content_untrusted(content: bytes) -> _Content:
     return convert_untrusted(decode_untrusted(content, bytes_max=HEADER_BYTES_MAX), _Content)
 
 
+@lru_cache(CREATORS_REMEMBERED_MAX)
 def _pid_of(key: bytes) -> bytes:
-    """The pid of a raw key, remembered as creators are. Raises: RemoteProtocolError."""
-    pid = _pids.get(key)
-    if pid is None:
-        pid = public_key_untrusted(key).pid
-        if len(_pids) >= CREATORS_REMEMBERED_MAX:
-            _pids.clear()
-        _pids[key] = pid
-    return pid
+    """The pid of a raw key. Raises: RemoteProtocolError."""
+    return public_key_untrusted(key).pid
 
 
 def body_named_in(raw: bytes) -> tuple[bytes, int] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Annotated
 
 import msgpack
@@ -22,6 +20,7 @@ from protocol.codec import (
 )
 from protocol.errors import Fault, RemoteProtocolError
 from protocol.limits import CODEC_DEPTH_MAX, CODEC_ELEMENTS_MAX, CODEC_NODES_MAX
+from tests.support.threads import first_use_ends_well
 
 BYTES_MAX = 1 << 20
 scalars = (
@@ -180,33 +179,14 @@ def test_what_cannot_be_sent_is_our_own_mistake():
 
 # --- threads ------------------------------------------------------------------------------------------------
 
-FIRST_USE = """
-import sys, threading
-from typing import Annotated
-import msgspec
-from msgspec import Meta
-from protocol.codec import convert_untrusted, prepared
-
-sys.setswitchinterval(1e-6)
-Short = Annotated[bytes, Meta(max_length=9)]
-for _ in range(200):
-    inner = msgspec.defstruct("Inner", [("a", Short), ("b", Annotated[list[Short], Meta(max_length=9)])])
-    outer = prepared(msgspec.defstruct("Outer", [("c", list[inner]), ("d", inner)]))
-    value = {"a": b"1", "b": [b"2"]}
-    together = threading.Barrier(4)
-
-    def use():
-        together.wait()
-        assert convert_untrusted({"c": [value], "d": value}, outer).d.a == b"1"
-
-    threads = [threading.Thread(target=use) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-"""
-
 
 def test_threads_that_use_a_type_first_all_get_it_whole():
     """Without care this ends the process."""
-    assert subprocess.run([sys.executable, "-c", FIRST_USE]).returncode == 0
+    one = '{"a": b"1", "b": [b"2"]}'
+    assert first_use_ends_well(
+        "from protocol.codec import convert_untrusted, prepared",
+        "bytes",
+        'b"1"',
+        f'convert_untrusted({{"c": [{one}], "d": {one}}}, outer)',
+        prepare="prepared(outer)",
+    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -15,6 +13,7 @@ from peerd.control.limits import BODY_BYTES_MAX, PAGE_LIMIT_MAX
 from peerd.control.routes import ROUTES
 from tests.peerd.control.fake import RECOVERY_KEY
 from tests.peerd.control.served import WAIT_S_MAX, served
+from tests.support.threads import first_use_ends_well
 
 ACT = "ac" * 32
 
@@ -316,33 +315,12 @@ def test_the_root_of_the_errors_is_never_raised():
         ClientError(schema.Problem(slug="x", title="X", status=400, detail="x"))
 
 
-FIRST_USE = """
-import sys, threading
-from typing import Annotated
-import msgspec
-from msgspec import Meta
-from peerd.control.client import _decoded
-
-sys.setswitchinterval(1e-6)
-Short = Annotated[str, Meta(max_length=9)]
-for _ in range(200):
-    inner = msgspec.defstruct("Inner", [("a", Short), ("b", Annotated[list[Short], Meta(max_length=9)])])
-    outer = msgspec.defstruct("Outer", [("c", list[inner]), ("d", inner)])
-    value = '{"a": "1", "b": ["2"]}'
-    together = threading.Barrier(4)
-
-    def use():
-        together.wait()
-        assert _decoded(b'{"c": [%s], "d": %s}' % ((value.encode(),) * 2), outer).d.a == "1"
-
-    threads = [threading.Thread(target=use) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-"""
-
-
 def test_threads_of_a_program_that_get_an_answer_of_a_kind_first_all_get_it_whole():
     """Without care this ends the program."""
-    assert subprocess.run([sys.executable, "-c", FIRST_USE]).returncode == 0
+    one = '{"a": "1", "b": ["2"]}'
+    assert first_use_ends_well(
+        "from peerd.control.client import _decoded",
+        "str",
+        "1",
+        f'_decoded(b\'{{"c": [{one}], "d": {one}}}\', outer)',
+    )

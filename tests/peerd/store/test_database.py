@@ -340,16 +340,6 @@ def test_after_a_failed_write_nothing_but_rollback_is_allowed(path):
         notes.close()
 
 
-@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 128, 300])
-def test_rows_are_found_by_any_number_of_keys(path, count):
-    notes = Database(path, NOTES)
-    with notes.transaction():
-        notes.write_many("INSERT INTO notes (number, text) VALUES (?, ?)", [(n, str(n)) for n in range(200)])
-    found = notes.rows_in("SELECT text FROM notes WHERE number", range(100, 100 + count))
-    assert sorted(found) == sorted((str(n),) for n in range(100, min(200, 100 + count)))
-    notes.close()
-
-
 def test_rows_written_together_are_all_there_or_none(path):
     insert = "INSERT INTO notes (number, text) VALUES (?, ?)"
     with disk() as disk_:

@@ -20,6 +20,7 @@ from protocol.limits import (
     ATTRIBUTES_BYTES_MAX,
     BODY_BYTES_MAX,
     BODY_TRANSFERRED_BYTES_MAX,
+    CREATORS_REMEMBERED_MAX,
     END_OF_TIME_S,
     EXT_BYTES_MAX,
     HEADER_BYTES_MAX,
@@ -53,6 +54,7 @@ DAVE = named("dave")
 PID = DAVE.public.pid
 GID = bytes(range(32))
 BODY = b"hello"
+MANY = CREATORS_REMEMBERED_MAX + 20
 IDS = st.binary(min_size=32, max_size=32)
 
 
@@ -468,15 +470,14 @@ def test_what_says_more_or_has_another_form_is_not_plain():
     assert record._plain_untrusted(msgpack.packb(backwards)) is None
 
 
-def test_only_so_many_keys_are_remembered_and_the_others_read_as_well(monkeypatch):
-    monkeypatch.setattr(record, "CREATORS_REMEMBERED_MAX", 2)
-    record._pids.clear()
-    for number in (1, 2, 3, 1):
-        writer = key(number)
-        told = fields(author=writer.public.pid)
-        assert decode_untrusted_header(seal_header(told, writer)).author == writer.public.pid
-        assert len(record._pids) <= 2
-    refused(seal_header(fields(author=key(2).public.pid), key(1)))
+def test_only_so_many_keys_are_remembered_and_the_others_read_as_well():
+    keys = [hashlib.sha256(number.to_bytes(4, "big")).digest()[:31] + b"\0" for number in range(MANY)]
+    pids = [record._pid_of(raw) for raw in keys]
+    assert record._pid_of.cache_info().currsize == CREATORS_REMEMBERED_MAX
+    assert [record._pid_of(raw) for raw in keys] == pids
+    assert len(set(pids)) == MANY
+    for _ in range(2):
+        refused(seal_header(fields(author=key(2).public.pid), key(1)))
 
 
 # --- items ------------------------------------------------------------------------------------------------
@@ -572,14 +573,8 @@ def test_body_named_in_the_bytes_of_a_header_is_the_headers(item):
 
 
 def test_only_so_many_creators_are_remembered_and_the_others_are_bound_as_well():
-    creators = [number.to_bytes(32, "big") for number in range(20)]
-    remembered: dict[bytes, bytes] = {}
-    with (
-        patch.object(record, "CREATORS_REMEMBERED_MAX", 7),
-        patch.object(record, "_creators", remembered),
-    ):
-        ids = [new_record_id(bytes(32), creator, True, bytes(8)) for creator in creators]
-        assert len(remembered) <= 7
-        for creator, record_id in zip(creators, ids, strict=True):
-            assert [one for one in creators if id_is_of_creator(record_id, bytes(32), one)] == [creator]
-            assert len(remembered) <= 7
+    creators = [number.to_bytes(32, "big") for number in range(MANY)]
+    ids = [new_record_id(bytes(32), creator, True, bytes(8)) for creator in creators]
+    assert record._creator_bits.cache_info().currsize == CREATORS_REMEMBERED_MAX
+    for at in (0, 1, MANY - 1):
+        assert [one for one in creators if id_is_of_creator(ids[at], bytes(32), one)] == [creators[at]]
